@@ -1,0 +1,20 @@
+# Thin on purpose: the work is in tools/, and `python3 -m tools VERB` does the same
+# where there is no make (Windows: `py -m tools VERB`).
+#
+#   make book                          the site, in _build/html
+#   make test                          everything that must hold
+#   make notebooks NOTEBOOKS=book/...  execute and store some notebooks (default: all)
+#   make repository URL=https://...    write the repository's address everywhere
+
+PYTHON ?= $(firstword $(foreach name,python3 python3.11 python3.12 python3.13 \
+            python3.14 python,$(shell command -v $(name) 2>/dev/null)))
+VERBS := help book serve notebooks test check lock repository clean
+
+.DEFAULT_GOAL := help
+.PHONY: $(VERBS)
+
+notebooks: ARGUMENTS = $(NOTEBOOKS)
+repository: ARGUMENTS = $(URL)
+
+$(VERBS):
+	@$(PYTHON) -m tools $@ $(ARGUMENTS)

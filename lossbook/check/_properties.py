@@ -1,0 +1,306 @@
+"""Try to refute each property on a card.
+
+A refuter returns how far the property is violated on many inputs. A card that says
+True must survive; a card that says False must be refuted: the input at which it is
+becomes the witness.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lossbook.card import LossCard
+from lossbook.check._calls import (
+    covers,
+    gap,
+    rng,
+    settled,
+    tensors,
+    value_and_gradient,
+)
+from lossbook.evidence import Evidence
+
+Params = Mapping[str, Any]
+Refuter = Callable[[LossCard, Params], float]
+TOLERANCE = 1e-9
+FAR = 60.0  # the widest gap of logits that the refuters look at
+
+PROPERTIES: dict[str, Refuter] = {}  # true-or-false properties, by name
+
+
+def refutes(refuter: Refuter) -> Refuter:
+    """Enter a refuter under its function's name."""
+    PROPERTIES[refuter.__name__] = refuter
+    return refuter
+
+
+@covers("labels", "targets", "margin", "binary")
+def properties(card: LossCard) -> Evidence:
+    """Every property on the card stands, over the whole range of the parameters."""
+
+    def cases() -> Iterator[tuple[str, float]]:
+        for params in card.settings(6):
+            for name in PROPERTIES:
+                yield _verdict(card, name, params)
+            for name in ("lower", "upper", "lipschitz"):
+                yield _bound(card, name, params)
+
+    return settled(card, "every property on the card stands", cases(), 0.0)
+
+
+def property_of(card: LossCard, name: str) -> Evidence:
+    """Check one property of a card, such as `convex`, over the parameters' range.
+
+    Raises:
+        Refuted: if the card says what is not so.
+        ValueError: for a name that is no property.
+    """
+    known = [*PROPERTIES, "lower", "upper", "lipschitz"]
+    if name not in known:
+        raise ValueError(f"name must be one of {', '.join(known)}, got {name!r}")
+    judge = _verdict if name in PROPERTIES else _bound
+
+    def cases() -> Iterator[tuple[str, float]]:
+        for params in card.settings(6):
+            yield judge(card, name, params)
+
+    words = name.replace("_", " ")
+    return settled(card, f"refuter and card agree on '{words}'", cases(), 0.0)
+
+
+def _verdict(card: LossCard, name: str, params: Params) -> tuple[str, float]:
+    """Return 0 if the card is right about a true-or-false property."""
+    stated = card.states(name, params)
+    if stated is None:
+        return f"{name} (nothing is stated)", 0.0
+    violation = PROPERTIES[name](card, params)
+    wrong = (violation <= TOLERANCE) != stated
+    case = f"{name} = {stated} at {dict(params)} (violated by {violation:.3g}), which"
+    return case, float(wrong)
+
+
+def _bound(card: LossCard, name: str, params: Params) -> tuple[str, float]:
+    """Return 0 if a bound is not passed and, up to 1 %, reached."""
+    stated = card.states(name, params)
+    if stated is None:
+        return f"{name} (nothing is stated)", 0.0
+    low, high, steepest = _range(card, params)
+    found = {"lower": -low, "upper": high, "lipschitz": steepest}[name]
+    bound = -stated if name == "lower" else stated
+    if np.isinf(bound):
+        wrong = found < FAR / 2
+    else:
+        slack = 1e-6 * (1 + abs(bound))
+        wrong = not bound - 1e-2 * (abs(bound) + slack) <= found <= bound + slack
+    case = f"{name} = {stated:.6g} at {dict(params)} (reached {found:.6g}), which"
+    return case, float(wrong)
+
+
+def _range(card: LossCard, params: Params) -> tuple[float, float, float]:
+    """Return the least loss, the largest loss, and the steepest gradient seen."""
+    losses, steepest = [], []
+    for arrays in (_path(card), card.sample(rng(), 2000), _far(card)):
+        loss, gradient = value_and_gradient(card, arrays, params)
+        norms = gradient.abs() if gradient.ndim == 1 else gradient.norm(dim=-1)
+        losses.append(loss)
+        steepest.append(norms)
+    every = torch.cat(losses)
+    return float(every.min()), float(every.max()), float(torch.cat(steepest).max())
+
+
+def _path(card: LossCard) -> tuple[np.ndarray, np.ndarray]:
+    """Return one fine walk from certainly wrong to certainly right.
+
+    The true class meets one rival, all others are ruled out: the steepest case.
+    """
+    margin = np.linspace(-FAR, FAR, 24001)
+    if card.kind == "margin":
+        return margin, np.ones_like(margin)
+    if card.kind == "binary":
+        return margin, np.ones_like(margin)
+    logits = np.stack([margin, 0 * margin, 0 * margin - 200], -1)
+    labels = np.zeros(len(margin), dtype=int)
+    return logits, np.eye(3)[labels] if card.kind == "targets" else labels
+
+
+def _far(card: LossCard) -> tuple[np.ndarray, ...]:
+    first, *rest = card.sample(rng(), 500)
+    return (1e3 * first, *rest)
+
+
+def _loss(card: LossCard, arrays: tuple[Any, ...], params: Params) -> Tensor:
+    with torch.no_grad():
+        return card.make(rng())(*tensors(arrays), **params)
+
+
+def _every_label(card: LossCard, first: np.ndarray, params: Params) -> Tensor:
+    """Return the loss of each input for each possible hard label: (..., labels)."""
+    if card.kind in ("margin", "binary"):
+        signs = np.array([-1.0, 1.0]) if card.kind == "margin" else np.array([0.0, 1.0])
+        scores = np.repeat(first[..., None], 2, -1)
+        return _loss(card, (scores, np.broadcast_to(signs, scores.shape)), params)
+    classes = first.shape[-1]
+    logits = np.repeat(first[..., None, :], classes, -2)
+    truth = np.arange(classes) if card.kind == "labels" else np.eye(classes)
+    shape = logits.shape[:-1] if card.kind == "labels" else logits.shape
+    return _loss(card, (logits, np.broadcast_to(truth, shape)), params)
+
+
+@refutes
+def convex(card: LossCard, params: Params) -> float:
+    """Return how far a midpoint lies above its chord."""
+    first, *rest = card.sample(rng(), 1000)
+    other = card.sample(np.random.default_rng(1), 1000)[0]
+    worst = _above_chord(card, first, other, rest, params)
+    walk, truth = _path(card)
+    for step in (20, 200, 2000):
+        a, b = walk[: -2 * step], walk[2 * step :]
+        worst = max(worst, _above_chord(card, a, b, [truth[: -2 * step]], params))
+    return worst
+
+
+def _above_chord(
+    card: LossCard, a: np.ndarray, b: np.ndarray, rest: list[Any], params: Params
+) -> float:
+    middle, left, right = (_loss(card, (z, *rest), params) for z in ((a + b) / 2, a, b))
+    return float(((middle - (left + right) / 2) / (1 + left.abs() + right.abs())).max())
+
+
+@refutes
+def strictly_proper(card: LossCard, params: Params) -> float:
+    """Return how much a wrong belief is preferred to the truth, in expectation.
+
+    A wrong belief must cost more by at least a millionth of its squared distance.
+    """
+    truths = _posteriors(card, 40)
+    honest = _log_odds(card, truths)
+    cost_of = _expected_soft if card.kind == "targets" else _expected_hard
+    cost = cost_of(card, honest, truths, params)
+    worst = -np.inf
+    for seed in range(40):
+        draw = np.random.default_rng(seed)
+        wrong = honest + draw.normal(size=honest.shape) * 10.0 ** draw.uniform(-2, 1)
+        distance = ((_belief(card, wrong) - truths) ** 2).sum(-1)
+        excess = cost_of(card, wrong, truths, params) - cost
+        worst = max(worst, float((1e-6 * distance - excess).max()))
+    return max(worst, _slope_at_truth(card, honest, truths, params))
+
+
+def _slope_at_truth(
+    card: LossCard, honest: np.ndarray, truths: np.ndarray, params: Params
+) -> float:
+    """Return the steepest expected gradient where the model states the truth."""
+    if card.kind == "targets":
+        return float(value_and_gradient(card, (honest, truths), params)[1].abs().max())
+    expected = np.zeros_like(honest)
+    for label in range(truths.shape[-1]):
+        truth: np.ndarray = np.full(len(truths), label)
+        if card.kind == "margin":
+            truth = 2.0 * truth - 1
+        elif card.kind == "binary":
+            truth = truth.astype(float)
+        _, gradient = value_and_gradient(card, (honest, truth), params)
+        share = truths[:, label].reshape(-1, *[1] * (honest.ndim - 1))
+        expected = expected + share * gradient.numpy()
+    return float(np.abs(expected).max())
+
+
+def _posteriors(card: LossCard, n: int) -> np.ndarray:
+    classes = 2 if card.kind in ("margin", "binary") else 3
+    return rng().dirichlet(np.ones(classes), size=n).clip(0.02, None)
+
+
+def _log_odds(card: LossCard, truths: np.ndarray) -> np.ndarray:
+    """Return the outputs with which the model states the truth."""
+    truths /= truths.sum(-1, keepdims=True)
+    if card.kind in ("margin", "binary"):
+        return np.log(truths[:, 1] / truths[:, 0])
+    return np.log(truths)
+
+
+def _belief(card: LossCard, first: np.ndarray) -> np.ndarray:
+    if card.kind in ("margin", "binary"):
+        p = 1 / (1 + np.exp(-first))
+        return np.stack([1 - p, p], -1)
+    e = np.exp(first - first.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def _expected_hard(
+    card: LossCard, first: np.ndarray, truths: np.ndarray, params: Params
+) -> np.ndarray:
+    return (truths * _every_label(card, first, params).numpy()).sum(-1)
+
+
+def _expected_soft(
+    card: LossCard, first: np.ndarray, truths: np.ndarray, params: Params
+) -> np.ndarray:
+    return _loss(card, (first, truths), params).numpy()
+
+
+@refutes
+def calibrated(card: LossCard, params: Params) -> float:
+    """Return the share of posteriors whose cheapest output predicts a wrong class.
+
+    Every output on a grid is tried, so that no local minimum can mislead; then every
+    output on a finer grid around the best.
+    """
+    truths = _posteriors(card, 100)
+    truths /= truths.sum(-1, keepdims=True)
+    ranked = np.sort(truths, -1)
+    truths = truths[ranked[:, -1] - ranked[:, -2] > 0.1]
+    best = np.zeros((len(truths), 2 if truths.shape[-1] == 3 else 1))
+    for reach in (12.0, 0.2, 0.01):
+        offsets = reach * np.linspace(-1, 1, 81 if reach > 1 else 25)
+        axes = np.meshgrid(*[offsets] * best.shape[-1])
+        around = np.stack([a.ravel() for a in axes], -1)
+        tried = best[:, None] + around  # (truths, points, free outputs)
+        if reach > 1:
+            tried = tried[:1]  # the first grid is the same for all
+        costs = _every_label(card, _outputs(tried), params).numpy()
+        cheapest = (costs * truths[:, None]).sum(-1).argmin(-1)
+        best = best + around[cheapest]
+    outputs = _outputs(best)
+    predicted = (outputs > 0) if outputs.ndim == 1 else outputs.argmax(-1)
+    return float((predicted != truths.argmax(-1)).mean())
+
+
+def _outputs(free: np.ndarray) -> np.ndarray:
+    """Return scores, or logits of three classes whose first is 0."""
+    if free.shape[-1] == 1:
+        return free[..., 0]
+    return np.concatenate([np.zeros_like(free[..., :1]), free], -1)
+
+
+@refutes
+def symmetric(card: LossCard, params: Params) -> float:
+    """Return how much the sum over all labels depends on the output."""
+    first, *_ = card.sample(rng(), 1000)
+    total = _every_label(card, first, params).sum(-1)
+    return float((total.max() - total.min()) / (1 + total.abs().max()))
+
+
+@refutes
+def monotone(card: LossCard, params: Params) -> float:
+    """Return by how much the loss ever rises as the true class's score rises."""
+    walk, truth = _path(card)
+    loss = _loss(card, (walk, truth), params)
+    return float((loss[1:] - loss[:-1]).max() / (1 + loss.abs().max()))
+
+
+@refutes
+def shift_invariant(card: LossCard, params: Params) -> float:
+    """Return how much a constant added to all logits changes the loss."""
+    first, *rest = card.sample(rng())
+    loss = _loss(card, (first, *rest), params)
+    return max(gap(_loss(card, (first + c, *rest), params), loss) for c in (-50, 7.0))
+
+
+@refutes
+def piecewise_constant(card: LossCard, params: Params) -> float:
+    """Return the steepest gradient: zero for a loss that nothing can descend."""
+    _, gradient = value_and_gradient(card, card.sample(rng()), params)
+    return float(gradient.abs().max())

@@ -1,0 +1,65 @@
+"""Binary cross-entropy: one yes-or-no question a number. Chapter: cross-entropy."""
+
+import math
+
+import numpy as np
+from torch.nn.functional import logsigmoid
+
+from lossbook import validate
+from lossbook.card import Formula, LossCard, Properties
+from lossbook.ops import upcast
+from lossbook.shapes import NpPerExample, NpScores, PerExample, Probabilities, Scores
+
+
+def binary_cross_entropy(scores: Scores, targets: Probabilities) -> PerExample:
+    """Return -t log p - (1 - t) log(1 - p) elementwise, with p = sigmoid(scores).
+
+    Args:
+        scores: any shape, the log-odds of "yes".
+        targets: the same shape, probabilities of "yes", 0 to 1.
+
+    Returns:
+        The same shape, in nats.
+
+    Raises:
+        ValueError: for targets outside of 0 to 1, or scores that are nan.
+
+    >>> import torch
+    >>> binary_cross_entropy(torch.tensor([2.0, -2.0]), torch.tensor([1.0, 1.0]))
+    tensor([0.1269, 2.1269])
+    """
+    validate.scores_and_targets(scores, targets)
+    z = upcast(scores)
+    t = targets.to(z.dtype)
+    # Two log-sigmoids, no difference: right to the last digit at either end.
+    loss = -t * logsigmoid(z) - (1 - t) * logsigmoid(-z)
+    return validate.explain_nan("scores", scores, loss)
+
+
+def binary_cross_entropy_ref(
+    scores: NpScores, targets: NpScores
+) -> tuple[NpPerExample, NpScores]:
+    """Loss and gradient: probability minus target."""
+    p = 1 / (1 + np.exp(-scores))
+    return -targets * np.log(p) - (1 - targets) * np.log(1 - p), p - targets
+
+
+CARD = LossCard(
+    name="Binary cross-entropy",
+    family="entropy",
+    kind="binary",
+    fn=binary_cross_entropy,
+    ref=binary_cross_entropy_ref,
+    summary="Cross-entropy of independent yes-or-no answers, one a number.",
+    cite="good1952rational",
+    formula=Formula(expr="-log(p)"),
+    properties=Properties(
+        convex=True,
+        strictly_proper=True,
+        calibrated=True,
+        symmetric=False,
+        monotone=True,
+        upper=math.inf,
+        lipschitz=1.0,
+    ),
+)

@@ -1,0 +1,10 @@
+"""Figures: arrays in, marks on an axes out. Nothing here computes or saves.
+
+Every function takes `ax` (default: the current axes) and returns it. Looks come from
+`lossbook.style`: what differs, differs by more than color.
+"""
+
+from lossbook.plots._classes import classes, cut
+from lossbook.plots._lines import lines, paired
+
+__all__ = ["classes", "cut", "lines", "paired"]

@@ -1,0 +1,30 @@
+"""The vocabulary of array shapes. The classes are the last axis, always.
+
+Logits      unnormalized log-probabilities, one a class
+Labels      class indices, 0 to classes - 1
+Targets     probabilities of the classes, which sum to 1
+Scores      one real number an example; its sign is the predicted class
+Signs       the true class as -1 or +1
+PerExample  one loss an example: nothing is averaged yet
+"""
+
+from jaxtyping import Float, Int, Shaped
+from numpy import ndarray
+from torch import Tensor
+
+Logits = Float[Tensor, "*batch classes"]
+Labels = Int[Tensor, "*batch"]
+Targets = Float[Tensor, "*batch classes"]
+Scores = Float[Tensor, "*batch"]
+Signs = Shaped[Tensor, "*batch"]
+Probabilities = Shaped[Tensor, "*batch"]
+PerExample = Float[Tensor, "*batch"]
+
+NpLogits = Float[ndarray, "*batch classes"]
+NpLabels = Int[ndarray, "*batch"]
+NpTargets = Float[ndarray, "*batch classes"]
+NpScores = Float[ndarray, "*batch"]
+NpSigns = Shaped[ndarray, "*batch"]
+NpPerExample = Float[ndarray, "*batch"]
+
+Parameter = float | Tensor  # a tensor broadcasts against the loss per example

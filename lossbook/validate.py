@@ -1,0 +1,197 @@
+"""The checks on input. Each message says what must hold, what came, and what to do.
+
+Types, shapes and devices are always checked. Values are checked where they can be
+read without harm (`modes.values_visible`): on a CPU, outside of `torch.compile` and
+`torch.func`. `Criterion(validate=True)` checks them everywhere.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lossbook.modes import values_visible
+
+INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+
+
+def logits_and_labels(logits: Any, labels: Any, *, values: bool | None = None) -> None:
+    """Refuse what cannot be (..., C) logits with (...) integer labels."""
+    _floating("logits", logits)
+    _tensor("labels", labels)
+    _classes_last("logits", logits)
+    if labels.dtype not in INTEGERS:
+        raise TypeError(
+            f"labels must be class indices of an integer dtype, got {labels.dtype}; "
+            "for class probabilities use soft_cross_entropy"
+        )
+    if labels.shape != logits.shape[:-1]:
+        raise ValueError(
+            "labels must have the shape of logits without the class axis, "
+            f"{tuple(logits.shape[:-1])}, got {tuple(labels.shape)}; classes are the "
+            "last axis, and Criterion takes them from another one"
+        )
+    _same_device("labels", labels, "logits", logits)
+    if _look(values, logits, labels):
+        _label_range(labels, logits.shape[-1])
+
+
+def logits_and_targets(
+    logits: Any, targets: Any, *, values: bool | None = None
+) -> None:
+    """Refuse what cannot be (..., C) logits with (..., C) class probabilities."""
+    _floating("logits", logits)
+    _tensor("targets", targets)
+    _classes_last("logits", logits)
+    if not targets.dtype.is_floating_point:
+        raise TypeError(
+            f"targets must be probabilities of a floating dtype, got {targets.dtype}; "
+            "for class indices use cross_entropy"
+        )
+    if targets.shape != logits.shape:
+        raise ValueError(
+            f"targets must have the shape of logits, {tuple(logits.shape)}, got "
+            f"{tuple(targets.shape)}"
+        )
+    _same_device("targets", targets, "logits", logits)
+    if _look(values, logits, targets):
+        _on_simplex(targets)
+
+
+def scores_and_signs(scores: Any, signs: Any, *, values: bool | None = None) -> None:
+    """Refuse what cannot be (...) scores with (...) signs, each -1 or +1."""
+    _floating("scores", scores)
+    _tensor("signs", signs)
+    _same_shape("signs", signs, "scores", scores)
+    _same_device("signs", signs, "scores", scores)
+    if signs.dtype is torch.bool or signs.dtype.is_complex:
+        raise TypeError(
+            f"signs must be -1 or +1, got {signs.dtype}; "
+            "turn classes 0 and 1 into signs with 2 * labels - 1"
+        )
+    if _look(values, scores, signs):
+        wrong = signs[signs.abs() != 1]
+        if wrong.numel():
+            raise ValueError(
+                f"signs must be -1 or +1, got {_plain(wrong[0])}; "
+                "turn classes 0 and 1 into signs with 2 * labels - 1"
+            )
+
+
+def scores_and_targets(
+    scores: Any, targets: Any, *, values: bool | None = None
+) -> None:
+    """Refuse what cannot be (...) scores with (...) targets between 0 and 1."""
+    _floating("scores", scores)
+    _tensor("targets", targets)
+    _same_shape("targets", targets, "scores", scores)
+    _same_device("targets", targets, "scores", scores)
+    if _look(values, scores, targets) and targets.numel():
+        low, high = torch.aminmax(targets)
+        worst = high if high > 1 else low
+        if not 0 <= worst <= 1:
+            raise ValueError(
+                f"targets must lie between 0 and 1, got {_plain(worst)}; "
+                "turn signs -1 and +1 into targets with (signs + 1) / 2"
+            )
+
+
+def explain_nan(name: str, values: Tensor, result: Tensor) -> Tensor:
+    """Return `result`; where it is nan because `values` was, say so instead.
+
+    Only the result is read (one number an example): finite input costs no pass of its
+    own. Minus infinity is a legal logit, that of a class that is ruled out.
+    """
+    if not values_visible(values, result) or not bool(result.isnan().any()):
+        return result
+    bad = values.isnan() | (values == torch.inf)
+    if bad.any():
+        where = tuple(int(i) for i in bad.nonzero()[0])
+        raise ValueError(
+            f"{name} must be finite numbers (or -inf for a class that is ruled out), "
+            f"got {_plain(values[where])} at {where}; the model's output had already "
+            "left the numbers: lower the learning rate or look at its input"
+        )
+    return result
+
+
+def _look(values: bool | None, *tensors: Tensor) -> bool:
+    return values_visible(*tensors) if values is None else values
+
+
+def _tensor(name: str, value: Any) -> None:
+    if not isinstance(value, Tensor):
+        raise TypeError(
+            f"{name} must be a torch tensor, got {type(value).__name__}; "
+            f"use torch.as_tensor({name})"
+        )
+
+
+def _floating(name: str, value: Any) -> None:
+    _tensor(name, value)
+    if not value.dtype.is_floating_point:
+        raise TypeError(f"{name} must be of a floating dtype, got {value.dtype}")
+
+
+def _classes_last(name: str, value: Tensor) -> None:
+    if value.ndim == 0 or value.shape[-1] == 0:
+        raise ValueError(
+            f"{name} must have a last axis with one entry a class, got shape "
+            f"{tuple(value.shape)}"
+        )
+
+
+def _same_shape(name: str, value: Tensor, other_name: str, other: Tensor) -> None:
+    if value.shape != other.shape:
+        raise ValueError(
+            f"{name} must have the shape of {other_name}, {tuple(other.shape)}, got "
+            f"{tuple(value.shape)}"
+        )
+
+
+def _same_device(name: str, value: Tensor, other_name: str, other: Tensor) -> None:
+    if value.device != other.device:
+        raise ValueError(
+            f"{name} must be on the device of {other_name}, {other.device}, got "
+            f"{value.device}"
+        )
+
+
+def _label_range(labels: Tensor, classes: int) -> None:
+    if not labels.numel():
+        return
+    low, high = torch.aminmax(labels)
+    worst = low if low < 0 else high
+    if not 0 <= worst < classes:
+        raise ValueError(
+            f"labels must lie in 0..{classes - 1} (there are {classes} classes), "
+            f"got {int(worst)}"
+        )
+
+
+def _on_simplex(targets: Tensor) -> None:
+    if not targets.numel():
+        return
+    low = targets.amin()
+    if not low >= 0:
+        raise ValueError(
+            f"targets must be probabilities, none negative, got {_plain(low)}"
+        )
+    error = (targets.sum(-1, dtype=torch.float64) - 1).abs()
+    worst = error.argmax()
+    # Rounding of C probabilities, with room: 4e-3 in float32, 1e-7 in float64.
+    if error.flatten()[worst] > 10 * torch.finfo(targets.dtype).eps ** 0.5:
+        total = (
+            targets.flatten(0, -2).sum(-1)[worst]
+            if targets.ndim > 1
+            else (targets.sum())
+        )
+        raise ValueError(
+            f"targets must sum to 1 over the classes, got {_plain(total)}; "
+            "divide them by their sum, or use softmax"
+        )
+
+
+def _plain(value: Tensor) -> str:
+    """Return a number as a person would write it."""
+    return f"{value.item():.6g}"

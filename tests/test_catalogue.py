@@ -1,0 +1,30 @@
+"""Every loss of the catalogue, by every check that covers its kind."""
+
+import pytest
+
+from lossbook import check, kernels
+from lossbook.card import KINDS
+from lossbook.losses import CATALOGUE
+
+CASES = [
+    pytest.param(card, one, id=f"{key}-{one.name}")
+    for key, card in CATALOGUE.items()
+    for one in check.applicable(card)
+]
+
+
+@pytest.mark.parametrize("form", ["plain", "fused"])
+@pytest.mark.parametrize(("card", "one"), CASES)
+def test_check(card, one, form):
+    with kernels.force(form):
+        assert one.run(card)
+
+
+def test_every_kind_of_loss_is_covered():
+    for kind in {card.kind for card in CATALOGUE.values()}:
+        names = {one.name for one in check.CHECKS.values() if kind in one.kinds}
+        assert {"reference", "gradcheck", "central_differences"} <= names
+
+
+def test_checks_name_kinds_that_exist():
+    assert all(set(one.kinds) <= set(KINDS) for one in check.CHECKS.values())

@@ -1,0 +1,76 @@
+"""What a user meets first: names, start-up, completeness."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import jaxtyping
+import numpy as np
+import pytest
+import torch
+from beartype import beartype
+
+import lossbook
+from lossbook import style
+from lossbook.losses import CATALOGUE
+
+ROOT = Path(lossbook.__file__).parent
+
+
+@pytest.mark.parametrize("key", CATALOGUE)
+def test_a_loss_is_complete(key):
+    card = CATALOGUE[key]
+    assert getattr(lossbook, key) is card.fn, f"name {key} in lossbook/__init__.pyi"
+    assert card.family in style.FAMILIES, f"give {card.family} a stroke in style.py"
+    module = Path(sys.modules[card.fn.__module__].__file__ or "")
+    assert module.parent.name == card.family, f"{key} stands in another family's folder"
+    assert module.stem == f"_{key}"
+    assert card.summary.endswith(".")
+
+
+@pytest.mark.parametrize("key", CATALOGUE)
+def test_a_loss_documents_itself(key):
+    text = CATALOGUE[key].fn.__doc__
+    for part in ("Args:", "Returns:", "Raises:", ">>> "):
+        assert part in text, f"{key} has no {part} in its docstring"
+
+
+@pytest.mark.parametrize("key", CATALOGUE)
+def test_a_loss_is_cited(key):
+    bibliography = (ROOT.parent / "book" / "references.bib").read_text()
+    assert f"{{{CATALOGUE[key].cite}," in bibliography
+
+
+@pytest.mark.parametrize("key", CATALOGUE)
+def test_shapes_are_as_annotated(key):
+    card = CATALOGUE[key]
+    checked = jaxtyping.jaxtyped(typechecker=beartype)(card.fn)
+    arrays = [torch.tensor(np.array(a)) for a in card.sample(np.random.default_rng(0))]
+    checked(*arrays, **card.defaults())
+    with pytest.raises(jaxtyping.TypeCheckError):
+        checked(arrays[0][:3], arrays[1][:2], **card.defaults())
+
+
+@pytest.mark.parametrize("name", sorted(lossbook.__all__))
+def test_every_public_name_is_there(name):
+    assert getattr(lossbook, name) is not None
+
+
+def test_import_loads_no_torch():
+    code = "import lossbook, sys; print('torch' in sys.modules, 'numpy' in sys.modules)"
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert out.stdout.split() == ["False", "False"]
+
+
+def test_versions_agree():
+    from importlib.metadata import version
+
+    assert version("lossbook") == lossbook.__version__
+
+
+def test_each_family_has_a_look_of_its_own():
+    looks = [(s.light, s.dash) for s in style.FAMILIES.values()]
+    assert len(set(looks)) == len(looks)
+    assert len({s.marker for s in style.FAMILIES.values()}) == len(looks)

@@ -1,0 +1,55 @@
+"""The API pages name every public name once."""
+
+import inspect
+import re
+from fnmatch import fnmatch
+
+import pytest
+
+import lossbook
+from lossbook.losses import CATALOGUE
+from tools import api, contents
+
+
+@pytest.fixture(scope="module")
+def pages():
+    return {path.name: text for path, text in api.generate().items()}
+
+
+def documented(pages):
+    """The names that autodoc is told to document."""
+    text = "\n".join(pages.values())
+    names = re.findall(r"auto(?:function|class):: (\S+)", text)
+    for module, listed in re.findall(
+        r"automodule:: (\S+)(?:\n   :(?!members)\S+.*)*\n   :members: (.+)", text
+    ):
+        names += [f"{module}.{name}" for name in listed.split(", ")]
+    return names
+
+
+def test_every_public_function_and_class_has_its_place(pages):
+    public = {
+        f"lossbook.{name}"
+        for name in lossbook.__all__
+        if not inspect.ismodule(getattr(lossbook, name))
+    }
+    assert public <= set(documented(pages))
+
+
+def test_no_name_is_documented_twice(pages):
+    names = documented(pages)
+    assert len(names) == len(set(names))
+
+
+def test_every_loss_shows_what_its_card_states(pages):
+    for card in CATALOGUE.values():
+        page = pages[f"losses-{card.family}.md"]
+        assert f"{{cite:t}}`{card.cite}`" in page
+        assert all(f"`{name}`" in page for name in card.params)
+
+
+def test_every_api_page_is_in_the_table_of_contents(pages):
+    listed = contents.toc_patterns()
+    for name in pages:
+        path = f"book/generated/api/{name.removesuffix('.md')}"
+        assert any(fnmatch(path, pattern) for pattern in listed), path

@@ -1,0 +1,119 @@
+"""The API pages: one a family of losses, one a public module.
+
+What stands on them comes from docstrings (through Sphinx's autodoc) and from the
+cards of the losses.
+"""
+
+import importlib
+import inspect
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import lossbook
+from lossbook.card import LossCard
+from lossbook.losses import CATALOGUE
+
+FOLDER = Path("book/generated/api")
+# A module of losses has its own pages.
+WITHOUT_PAGE = {"losses"}
+
+
+def generate() -> dict[Path, str]:
+    """All API pages: path in the source tree -> text."""
+    texts = {"training": training_page()}
+    for family in sorted({card.family for card in CATALOGUE.values()}):
+        texts[f"losses-{family}"] = family_page(family)
+    for name in public_modules():
+        texts[f"module-{name}"] = module_page(name)
+    return {FOLDER / f"{name}.md": text for name, text in texts.items()}
+
+
+def public_modules() -> list[str]:
+    """The modules with a page: public ones, and those whose names they pass on."""
+    listed = [name for name in lossbook.__all__ if name not in WITHOUT_PAGE]
+    names = {name for name in listed if inspect.ismodule(getattr(lossbook, name))}
+    for name in list(names):
+        names |= {owner for owner, _ in passed_on(name)}
+    return sorted(names)
+
+
+def passed_on(name: str) -> list[tuple[str, str]]:
+    """The names that a module passes on from others: (owner, name)."""
+    module = importlib.import_module(f"lossbook.{name}")
+    found = []
+    for each in getattr(module, "__all__", []):
+        home = getattr(getattr(module, each), "__module__", "") or ""
+        parts = home.split(".")
+        if parts[0] == "lossbook" and len(parts) > 1 and parts[1] != name:
+            found.append((parts[1], each))
+    return found
+
+
+def directives(lines: Iterable[str]) -> str:
+    """A block that Sphinx reads as reStructuredText, as autodoc needs it."""
+    return "\n".join(["```{eval-rst}", *lines, "```"])
+
+
+def function(name: str) -> str:
+    """The documentation of one public name."""
+    kind = "autoclass" if inspect.isclass(resolve(name)) else "autofunction"
+    members = ["   :members:"] if kind == "autoclass" else []
+    return directives([f".. {kind}:: {name}", *members])
+
+
+def resolve(name: str) -> Any:
+    """The object of a dotted public name."""
+    module, _, attribute = name.rpartition(".")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def training_page() -> str:
+    """What turns a loss per example into a number to train with."""
+    return f"# Training\n\n{function('lossbook.Criterion')}\n"
+
+
+def family_page(family: str) -> str:
+    """The losses of a family: documentation, then what the card states."""
+    cards = [card for card in CATALOGUE.values() if card.family == family]
+    blocks = [f"# Losses: {family}"]
+    for card in sorted(cards, key=lambda each: each.key):
+        blocks += [f"## {card.name}", function(f"lossbook.{card.key}"), facts(card)]
+    return "\n\n".join(blocks) + "\n"
+
+
+def facts(card: LossCard) -> str:
+    """The statements of a card, as a list."""
+    lines = [f"- Source: {{cite:t}}`{card.cite}`", f"- Kind: `{card.kind}`"]
+    if card.formula is not None:
+        variable = {"p": "p_y"}.get(card.formula.variable, card.formula.variable)
+        formula = card.formula.latex(card.params)
+        lines.append(f"- As a function of ${variable}$: ${formula}$")
+    for name, param in card.params.items():
+        left, right = "(" if param.open_low else "[", ")" if param.open_high else "]"
+        span = f"{left}{param.low:g}, {param.high:g}{right}"
+        lines.append(
+            f"- `{name}`: {param.meaning}; from `{span}`, default `{param.default:g}`"
+        )
+    for case in card.special_cases:
+        at = ", ".join(f"{name} = {value:g}" for name, value in case.params.items())
+        scale = "" if case.factor == 1 else f"{case.factor:g} times "
+        lines.append(f"- At `{at}` it is {scale}`lossbook.{case.of}`.")
+    return "\n".join(lines)
+
+
+def module_page(name: str) -> str:
+    """A public module: its own words, then each of its public names."""
+    module = importlib.import_module(f"lossbook.{name}")
+    others = {each: owner for owner, each in passed_on(name)}
+    lines = [f".. automodule:: lossbook.{name}", "   :member-order: bysource"]
+    if hasattr(module, "__all__"):
+        own = [each for each in module.__all__ if each not in others]
+        lines += ["   :imported-members:", f"   :members: {', '.join(own)}"]
+    else:
+        lines += ["   :members:"]
+    blocks = [f"# lossbook.{name}", directives(lines)]
+    if others:
+        links = [f"{{py:obj}}`lossbook.{owner}.{e}`" for e, owner in others.items()]
+        blocks.append(f"Also found here: {', '.join(links)}.")
+    return "\n\n".join(blocks) + "\n"

@@ -1,0 +1,231 @@
+"""Pages made from executed notebooks and from the package; they are not in git."""
+
+import importlib.metadata
+import os
+import platform
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nbformat import NotebookNode
+
+from tools import api, notebooks
+from tools.paths import CONSTRAINTS
+
+FOLDER = Path("book/generated")
+MAIN_PACKAGES = (
+    "numpy",
+    "torch",
+    "scipy",
+    "pandas",
+    "scikit-learn",
+    "sympy",
+    "matplotlib",
+    "jupyter-book",
+    "sphinx",
+    "sphinx-book-theme",
+    "myst-nb",
+    "nbclient",
+    "ipykernel",
+)
+VERDICTS = {
+    "true": "True",
+    "half": "Half true",
+    "false": "False",
+    "unverifiable": "Cannot be verified",
+}
+
+Shown = Mapping[Path, NotebookNode]
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A claim or a verdict that a notebook displayed.
+
+    Attributes:
+        fields: The output's metadata under `lossbook`.
+        link: A link to the place that displays it.
+    """
+
+    fields: Mapping[str, str]
+    link: str
+
+
+def generate(shown: Shown) -> dict[Path, str]:
+    """All generated pages: path in the source tree -> text.
+
+    Args:
+        shown: The notebooks as the site shows them, by path.
+    """
+    return {
+        FOLDER / "claims.md": claims_page(list(statements(shown, "claim"))),
+        FOLDER / "verdicts.md": verdicts_page(list(statements(shown, "verdict"))),
+        FOLDER / "times.md": times_page(seconds_of(shown)),
+        FOLDER / "environment.md": environment_page(),
+        **api.generate(),
+    }
+
+
+# --- Markdown ------------------------------------------------------------------
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table that leaves pipes and formulas in its cells alone."""
+    lines = [":::{list-table}", ":header-rows: 1", ""]
+    for row in [header, *rows]:
+        marks = ["* -"] + ["  -"] * (len(row) - 1)
+        for mark, cell in zip(marks, row, strict=True):
+            lines.append(f"{mark} {' '.join(str(cell).split())}")
+    return "\n".join([*lines, ":::"])
+
+
+def page(title: str, *blocks: str) -> str:
+    """A page of blocks under a title."""
+    return "\n\n".join([f"# {title}", *blocks]) + "\n"
+
+
+def title_of(notebook: NotebookNode) -> str:
+    """The first heading of a notebook."""
+    for cell in notebook.cells:
+        for heading in headings(cell):
+            return heading
+    return "Untitled"
+
+
+def headings(cell: NotebookNode) -> list[str]:
+    """The headings in a cell, without what only Sphinx reads."""
+    if cell.cell_type != "markdown":
+        return []
+    return re.findall(r"^#{1,3} +(.+?)\s*$", cell.source, re.MULTILINE)
+
+
+# --- claims and verdicts -------------------------------------------------------
+
+
+def statements(shown: Shown, kind: str) -> Iterator[Statement]:
+    """The statements of a kind, in the order of the book.
+
+    Args:
+        shown: The notebooks as the site shows them, by path.
+        kind: `claim` or `verdict`.
+    """
+    for path, notebook in shown.items():
+        title = title_of(notebook)
+        for fields in notebooks.displayed(notebook):
+            if fields["kind"] == kind:
+                anchor = f"{kind}-{fields['id'].lower()}"
+                yield Statement(fields, link_to(path, title, anchor))
+
+
+def link_to(path: Path, title: str, anchor: str = "") -> str:
+    """A link from a generated page to a notebook's page.
+
+    It is HTML: Sphinx does not know the anchors that outputs make. The check of the
+    built site does.
+    """
+    up = os.path.relpath(path.with_suffix(".html"), FOLDER).replace(os.sep, "/")
+    return f'<a href="{up}{"#" if anchor else ""}{anchor}">{title}</a>'
+
+
+def claims_page(claims: Sequence[Statement]) -> str:
+    """Every executed claim of the book."""
+    intro = (
+        "Each line is a statement that a chapter executed while this book was "
+        "built. A claim that fails stops the build."
+    )
+    if not claims:
+        return page("Executed claims", intro, "No chapter of this build has a claim.")
+    rows = [
+        [
+            claim.fields["statement"],
+            claim.link,
+            claim.fields.get("evidence", ""),
+            claim.fields.get("tolerance", ""),
+        ]
+        for claim in claims
+    ]
+    header = ["Claim", "Chapter", "Evidence", "Tolerance"]
+    count = f"Claims executed in this build: {len(claims)}."
+    return page("Executed claims", intro, count, table(header, rows))
+
+
+def verdicts_page(verdicts: Sequence[Statement]) -> str:
+    """Common claims about losses, judged by what was executed."""
+    intro = (
+        "What is often said about classification losses, and what the chapters "
+        "found when they executed it."
+    )
+    title = "Common claims on trial"
+    if not verdicts:
+        return page(title, intro, "No chapter of this build judges a claim.")
+    ordered = sorted(verdicts, key=lambda each: number(each.fields["id"]))
+    return page(title, intro, tally(ordered), *map(verdict_block, ordered))
+
+
+def tally(verdicts: Sequence[Statement]) -> str:
+    """How many claims got which verdict."""
+    judged = Counter(each.fields["verdict"] for each in verdicts)
+    counts = [f"{word.lower()}: {judged[key]}" for key, word in VERDICTS.items()]
+    return f"Claims judged in this build: {len(verdicts)} ({', '.join(counts)})."
+
+
+def verdict_block(verdict: Statement) -> str:
+    """One verdict; it looks as in its chapter, and says where that is."""
+    fields = verdict.fields
+    return "\n\n".join(
+        [
+            f'<div class="lb-verdict lb-{fields["verdict"]}">',
+            f"**{fields['id']}.** “{fields['statement']}”",
+            f"**{VERDICTS[fields['verdict']]}.** {fields.get('correction', '')}",
+            f"*Checked in {verdict.link}:* {fields.get('evidence', '')}.",
+            "</div>",
+        ]
+    )
+
+
+def number(identifier: str) -> tuple[int, str]:
+    """Sort S7 before S12."""
+    digits = re.sub(r"\D", "", identifier)
+    return int(digits or 0), identifier
+
+
+# --- times and versions --------------------------------------------------------
+
+
+def seconds_of(shown: Shown) -> dict[str, tuple[str, float | None]]:
+    """Title and seconds of each notebook; None where none were measured."""
+    measured = notebooks.seconds_of()
+    return {
+        path.as_posix(): (title_of(notebook), measured.get(path.as_posix()))
+        for path, notebook in shown.items()
+    }
+
+
+def times_page(times: Mapping[str, tuple[str, float | None]]) -> str:
+    """How long each notebook took."""
+    rows, total = [], 0.0
+    for name, (title, seconds) in times.items():
+        link = link_to(Path(name), title)
+        measured = "not measured in this build" if seconds is None else f"{seconds:.1f}"
+        rows.append([link, measured])
+        total += seconds or 0.0
+    rows.append(["Total", f"{total:.1f}"])
+    intro = (
+        f"Seconds each notebook took, kernel start included, on a machine with "
+        f"{os.cpu_count()} cores ({platform.machine()}, {platform.system()}), one "
+        "thread a notebook and two notebooks at a time."
+    )
+    return page("Execution times", intro, table(["Notebook", "Seconds"], rows))
+
+
+def environment_page() -> str:
+    """The versions that this build ran with."""
+    rows = [["Python", platform.python_version()]]
+    rows += [[name, importlib.metadata.version(name)] for name in MAIN_PACKAGES]
+    intro = (
+        "The versions that executed and built this book. The complete list is "
+        f"`{CONSTRAINTS.name}` at the top of the repository."
+    )
+    return page("Environment", intro, table(["Package", "Version"], rows))
