@@ -16,11 +16,13 @@ from pathlib import Path
 
 import nbformat
 
+from lossbook import style
 from tools import links, notebooks, pages
 from tools.console import Stopped, headline, say, step
 from tools.notebooks import discover, execute_changed, print_failures
 from tools.paths import BOOK, BUILD, CONFIG, HTML, LOGS, ROOT, SOURCE, STATIC, TOC
 
+FAVICON = "static/favicon.svg"
 DOCTREES = BUILD / ".doctrees"
 # What a browser may need of MathJax 3: one script and its fonts.
 MATHJAX = ("tex-mml-chtml.js", "output/chtml/fonts/woff-v2")
@@ -94,6 +96,7 @@ def assemble(*, stored: bool) -> None:
     tree.copy(CONFIG, CONFIG.name)
     new_contents = tree.copy(TOC, TOC.name)
     tree.copy(STATIC, STATIC.name)
+    tree.put(FAVICON, favicon().encode())
     put_mathjax(tree)
     for path in sorted(BOOK.rglob("*")):
         if path.is_file() and path.suffix not in (".ipynb", ".parquet"):
@@ -107,6 +110,17 @@ def assemble(*, stored: bool) -> None:
         tree.put(name, text.encode())
     if tree.remove_the_rest() or new_contents:
         drop_doctrees()
+
+
+def favicon() -> str:
+    """The site's icon: a loss that falls and a gradient that levels off."""
+    falling, level = style.CURVES[0].light, style.CURVES[1].light
+    return (
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">'
+        '<g fill="none" stroke-width="4" stroke-linecap="round">'
+        f'<path stroke="{falling}" d="M4 4C7 20 14 27 28 28"/>'
+        f'<path stroke="{level}" stroke-dasharray="6 6" d="M8 4H28"/></g></svg>'
+    )
 
 
 def put_mathjax(tree: Tree) -> None:

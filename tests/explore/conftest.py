@@ -75,7 +75,7 @@ class Opener:
         context = self.chromium.new_context(
             viewport={"width": width, "height": 900}, **options
         )
-        context.set_default_timeout(5000)
+        context.set_default_timeout(60_000)
         self.contexts.append(context)
         tab = context.new_page()
         tab.route("**/*", functools.partial(self._answer, path.as_uri()))

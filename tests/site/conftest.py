@@ -6,18 +6,31 @@ import threading
 from dataclasses import dataclass, field
 
 import pytest
+from playwright.sync_api import TimeoutError
 
 from tools.paths import HTML
 
 WIDE = {"width": 1280, "height": 900}
-TABS = 8  # at a time
-PATIENCE = 180_000  # milliseconds; a busy machine is slow, not wrong
 PHONE = {"width": 390, "height": 844}
+FRONT = "index.html"
+PATIENCE = 90_000  # milliseconds; a busy machine is slow, not wrong
+
+# A page is ready when its formulas are typeset and its fonts are there.
+READY = """async () => {
+  await window.MathJax?.startup?.promise;
+  await document.fonts.ready;
+}"""
 
 
 class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"  # one connection serves many files
+
     def log_message(self, *args):
         pass
+
+
+class Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 128
 
 
 @pytest.fixture(scope="session")
@@ -30,16 +43,17 @@ def html():
 
 @pytest.fixture(scope="session")
 def page_names(html):
-    """Every page's path on the site."""
+    """Every page's path on the site; the front page only leads on."""
     names = [path.relative_to(html) for path in sorted(html.rglob("*.html"))]
-    return [name.as_posix() for name in names if "_static" not in name.parts]
+    pages = [name.as_posix() for name in names if "_static" not in name.parts]
+    return [name for name in pages if name != FRONT]
 
 
 @pytest.fixture(scope="session")
 def base_url(html):
     """The address of a local server of the site."""
     handler = functools.partial(QuietHandler, directory=str(html))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    with Server(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()
@@ -59,35 +73,38 @@ class Visit:
 
 @dataclass
 class Opener:
-    """Opens pages in tabs that reach this site only."""
+    """Opens pages in tabs, and notes what each asks for."""
 
     context: object
     base: str
 
-    def open(self, name):
-        """A tab with the page, once all that it asks for has come."""
-        tab = self.start(Visit(name))
-        tab.wait_for_load_state("networkidle", timeout=PATIENCE)
-        return tab
+    def open(self, name, visit=None):
+        """A tab with the page, once all that it asks for has come.
 
-    def start(self, visit):
-        """A tab that begins to load; what happens in it is noted in the visit."""
+        A page that does not load is tried once more, in a new tab: on a busy machine
+        a browser now and then loses a load. A page that is at fault loses the second.
+        """
+        try:
+            return self.load(visit or Visit(name))
+        except TimeoutError:
+            return self.load(visit or Visit(name))
+
+    def load(self, visit):
+        """A tab with the page; what happens in it is noted in the visit."""
         tab = self.context.new_page()
         tab.set_viewport_size(WIDE)
-        tab.route("**/*", functools.partial(self.answer, visit))
+        tab.set_default_timeout(PATIENCE)
+        tab.on("request", functools.partial(self.note_request, visit))
         tab.on("pageerror", lambda error: visit.errors.append(str(error)))
         tab.on("console", functools.partial(note_errors, visit))
-        tab.goto(self.base + visit.name, wait_until="commit")
+        tab.goto(self.base + visit.name, wait_until="load")
+        tab.evaluate(READY)
         return tab
 
-    def answer(self, visit, route):
-        """Let a request to this site through, note and stop any other."""
-        address = route.request.url
-        if address.startswith((self.base, "data:", "blob:")):
-            route.continue_()
-        else:
-            visit.foreign_requests.append(address)
-            route.abort()
+    def note_request(self, visit, request):
+        """Keep the address of a request to any other host."""
+        if not request.url.startswith((self.base, "data:", "blob:")):
+            visit.foreign_requests.append(request.url)
 
 
 def note_errors(visit, message):
@@ -114,16 +131,13 @@ def opener(chromium, base_url):
 def visits(opener, page_names):
     """Every page of the site, opened once on a wide screen and once on a phone."""
     seen = [Visit(name) for name in page_names]
-    for start in range(0, len(seen), TABS):
-        batch = seen[start : start + TABS]
-        for visit, tab in [(visit, opener.start(visit)) for visit in batch]:
-            look_around(visit, tab)
+    for visit in seen:
+        look_around(visit, opener.open(visit.name, visit))
     return seen
 
 
 def look_around(visit, tab):
-    """Wait for the page, make the window as narrow as a phone, note what happened."""
-    tab.wait_for_load_state("networkidle", timeout=PATIENCE)
+    """Note the page's state, then make the window as narrow as a phone and look."""
     visit.unset_formulas = tab.locator("span.math, div.math").evaluate_all(
         "found => found.filter(e => !e.querySelector('mjx-container')).length"
     )

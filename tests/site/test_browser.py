@@ -3,7 +3,7 @@
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from tests.site.conftest import Opener
+from tests.site.conftest import FRONT, Opener
 from tools import contents
 from tools.repository import address
 
@@ -44,7 +44,8 @@ def test_every_formula_is_typeset(visits):
 
 
 def test_the_front_page_leads_to_the_introduction(opener):
-    tab = opener.open("index.html")
+    tab = opener.context.new_page()
+    tab.goto(opener.base + FRONT)
     tab.wait_for_url("**/book/intro.html")
 
 
