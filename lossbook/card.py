@@ -6,6 +6,7 @@ anywhere else. A card holds no torch, so reading the catalogue's text stays chea
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -138,7 +139,12 @@ class LossCard:
 
     `fn` is the torch function (arrays, then keyword-only parameters; one loss an
     example). `ref` is the same in numpy and returns (loss, gradient), the gradient
-    derived by hand. For a loss that closes over data, `factory(rng)` makes one.
+    derived by hand.
+
+    A loss that closes over data (class counts, a matrix) is a class: `fn` makes an
+    instance from that data and the parameters, all by keyword, and the instance is
+    called with the arrays. `closure(rng, classes)` draws such data; `ref` takes it by
+    the same keywords.
     """
 
     name: str
@@ -153,7 +159,15 @@ class LossCard:
     special_cases: tuple[SpecialCase, ...] = ()
     properties: Properties = field(default_factory=Properties)
     stackable: bool = True  # may be trained in lockstep with other models
-    factory: Callable[[np.random.Generator], Callable[..., Any]] | None = None
+    closure: Callable[[np.random.Generator, int], Mapping[str, Any]] | None = None
+    # The posterior at which given outputs are optimal: (outputs, **closure, **params)
+    # to (..., C) probabilities, or P(+1) for scores. Outside of [0, 1]: none is.
+    recovery: Callable[..., Any] | None = None
+    # Value and gradient are finite, also in float32, for logits up to this size.
+    reach: float = 1e4
+    # The same loss in other libraries: public name -> "" where it is equal, else the
+    # difference in one sentence. `tests/peers` shows each of them.
+    peers: Mapping[str, str] = field(default_factory=dict)
     draw: Callable[[np.random.Generator, int, int], Arrays] | None = None
 
     def __post_init__(self) -> None:
@@ -184,9 +198,24 @@ class LossCard:
         stated: Stated = getattr(self.properties, name)
         return stated(**params) if callable(stated) else stated
 
-    def make(self, rng: np.random.Generator) -> Callable[..., Any]:
-        """Return an instance that can be called with arrays and parameters."""
-        return self.fn if self.factory is None else self.factory(rng)
+    def closed_over(self, classes: int = 4) -> dict[str, Any]:
+        """Return what the loss closes over, drawn for so many classes."""
+        if self.closure is None:
+            return {}
+        return dict(self.closure(np.random.default_rng(0), classes))
+
+    def make(self, classes: int = 4, **params: Any) -> Callable[..., Any]:
+        """Return the loss, ready to be called with arrays alone."""
+        if isinstance(self.fn, type):
+            instance: Callable[..., Any] = self.fn(
+                **self.closed_over(classes), **params
+            )
+            return instance
+        return partial(self.fn, **self.closed_over(classes), **params)
+
+    def reference(self, classes: int = 4, **params: Any) -> Callable[..., Any]:
+        """Return the numpy reference, ready to be called with arrays alone."""
+        return partial(self.ref, **self.closed_over(classes), **params)
 
     def sample(self, rng: np.random.Generator, n: int = 64, classes: int = 4) -> Arrays:
         """Draw input of this loss's kind: ordinary values, in float64."""

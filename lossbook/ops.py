@@ -22,6 +22,17 @@ def upcast(values: Tensor) -> Tensor:
     return values.float() if values.dtype in HALVES else values
 
 
+def over_classes(parameter: Parameter) -> Parameter:
+    """Return a parameter of the loss, shape (...), as one of the logits: (..., 1).
+
+    >>> over_classes(torch.tensor([1.0, 2.0])).shape
+    torch.Size([2, 1])
+    >>> over_classes(0.5)
+    0.5
+    """
+    return parameter[..., None] if isinstance(parameter, Tensor) else parameter
+
+
 def at_label(values: Logits, labels: Labels) -> PerExample:
     """Pick each example's entry at its label: values[..., labels[...]].
 

@@ -96,6 +96,30 @@ def scores_and_targets(
             )
 
 
+def class_counts(counts: Any) -> Tensor:
+    """Return (C,) positive numbers, one a class, in float64; refuse anything else."""
+    values = torch.as_tensor(counts, dtype=torch.float64)
+    if values.ndim != 1 or not values.numel():
+        raise ValueError(
+            "counts must hold one number a class, shape (C,), got shape "
+            f"{tuple(values.shape)}"
+        )
+    if not bool((values.isfinite() & (values > 0)).all()):
+        raise ValueError(
+            f"counts must be positive and finite, got {values.tolist()}; leave out a "
+            "class that has no examples"
+        )
+    return values
+
+
+def has_classes(logits: Any, classes: int, of: str) -> None:
+    """Refuse logits whose last axis does not fit what the loss was made with."""
+    if logits.shape[-1] != classes:
+        raise ValueError(
+            f"logits must have {classes} classes, as {of} has, got {logits.shape[-1]}"
+        )
+
+
 def explain_nan(name: str, values: Tensor, result: Tensor) -> Tensor:
     """Return `result`; where it is nan because `values` was, say so instead.
 

@@ -104,6 +104,7 @@ WRONG = [
     ("psi_calculus", replace(CE, formula=Formula(expr="-2 * log(p)"))),
     ("psi_calculus", replace(FOCAL, fn=detached)),
     ("refusals", replace(CE, fn=trusting)),
+    ("recovery", replace(CE, recovery=lambda logits: FOCAL.recovery(logits))),
 ]
 
 

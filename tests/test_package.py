@@ -1,7 +1,9 @@
 """What a user meets first: names, start-up, completeness."""
 
+import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import jaxtyping
@@ -17,6 +19,16 @@ from lossbook.losses import CATALOGUE
 ROOT = Path(lossbook.__file__).parent
 
 
+def snake(name):
+    """`LogitAdjusted` as a module's name: logit_adjusted."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+def call_of(fn):
+    """The function that takes the arrays: of a class, its call."""
+    return fn if not isinstance(fn, type) else getattr(fn, "forward", fn.__call__)
+
+
 @pytest.mark.parametrize("key", CATALOGUE)
 def test_a_loss_is_complete(key):
     card = CATALOGUE[key]
@@ -24,13 +36,14 @@ def test_a_loss_is_complete(key):
     assert card.family in style.FAMILIES, f"give {card.family} a stroke in style.py"
     module = Path(sys.modules[card.fn.__module__].__file__ or "")
     assert module.parent.name == card.family, f"{key} stands in another family's folder"
-    assert module.stem == f"_{key}"
+    assert module.stem == f"_{snake(key)}"
     assert card.summary.endswith(".")
 
 
 @pytest.mark.parametrize("key", CATALOGUE)
 def test_a_loss_documents_itself(key):
-    text = CATALOGUE[key].fn.__doc__
+    fn = CATALOGUE[key].fn
+    text = fn.__doc__ + (call_of(fn).__doc__ if isinstance(fn, type) else "")
     for part in ("Args:", "Returns:", "Raises:", ">>> "):
         assert part in text, f"{key} has no {part} in its docstring"
 
@@ -44,11 +57,16 @@ def test_a_loss_is_cited(key):
 @pytest.mark.parametrize("key", CATALOGUE)
 def test_shapes_are_as_annotated(key):
     card = CATALOGUE[key]
-    checked = jaxtyping.jaxtyped(typechecker=beartype)(card.fn)
+    checked = jaxtyping.jaxtyped(typechecker=beartype)(call_of(card.fn))
     arrays = [torch.tensor(np.array(a)) for a in card.sample(np.random.default_rng(0))]
-    checked(*arrays, **card.defaults())
-    with pytest.raises(jaxtyping.TypeCheckError):
-        checked(arrays[0][:3], arrays[1][:2], **card.defaults())
+    if isinstance(card.fn, type):
+        checked = partial(checked, card.make(4, **card.defaults()))
+    else:
+        checked = partial(checked, **card.closed_over(4), **card.defaults())
+    checked(*arrays)
+    if len(arrays) > 1:
+        with pytest.raises(jaxtyping.TypeCheckError):
+            checked(arrays[0][:3], arrays[1][:2], *arrays[2:])
 
 
 @pytest.mark.parametrize("name", sorted(lossbook.__all__))

@@ -34,7 +34,7 @@ from lossbook.check._gradients import (
     reference,
     slope,
 )
-from lossbook.check._properties import PROPERTIES, properties, property_of
+from lossbook.check._properties import PROPERTIES, properties, property_of, recovery
 from lossbook.check._refusals import refusals
 
 __all__ = [
@@ -56,6 +56,7 @@ __all__ = [
     "properties",
     "property_of",
     "psi_calculus",
+    "recovery",
     "reference",
     "refusals",
     "slope",

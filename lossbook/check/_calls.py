@@ -1,6 +1,6 @@
 """How checks call a loss, and the checks of plain calls: shapes, dtypes, extremes."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,9 +64,32 @@ def value_and_gradient(
     """Return the loss per example and the gradient of its sum in the first array."""
     first, *rest = tensors(arrays, dtype)
     first.requires_grad_()
-    loss = card.make(rng())(first, *rest, **params)
+    loss = made(card, arrays, params)(first, *rest)
     (gradient,) = torch.autograd.grad(loss.sum(), first)
     return loss.detach(), gradient
+
+
+def made(
+    card: LossCard, arrays: Sequence[Any], params: Mapping[str, Any]
+) -> Callable[..., Tensor]:
+    """Return the loss at these parameters, for as many classes as the arrays have.
+
+    A loss with a memory starts with it as it was: each call makes a new one.
+    """
+    return card.make(classes_of(card, arrays), **params)
+
+
+def made_reference(
+    card: LossCard, arrays: Sequence[Any], params: Mapping[str, Any]
+) -> Callable[..., tuple[Any, Any]]:
+    """Return the numpy reference of `made`."""
+    return card.reference(classes_of(card, arrays), **params)
+
+
+def classes_of(card: LossCard, arrays: Sequence[Any]) -> int:
+    """Return the number of classes: the last axis of logits, two for scores."""
+    two = card.kind in ("margin", "binary") or arrays[0].ndim < 2
+    return 2 if two else int(arrays[0].shape[-1])
 
 
 def tensors(arrays: Arrays, dtype: torch.dtype = torch.float64) -> list[Tensor]:
@@ -123,9 +146,10 @@ def batch_permutation(card: LossCard) -> Evidence:
             loss, gradient = value_and_gradient(card, arrays, params)
             shuffled = tuple(a[order] for a in arrays)
             loss_2, gradient_2 = value_and_gradient(card, shuffled, params)
+            expected = loss[order] if loss.ndim else loss  # one loss for all
             yield (
                 f"a permuted batch at {params}",
-                max(gap(loss_2, loss[order]), gap(gradient_2, gradient[order])),
+                max(gap(loss_2, expected), gap(gradient_2, gradient[order])),
             )
 
     return settled(card, "a permuted batch gives the permuted result", cases(), 1e-12)
@@ -190,10 +214,13 @@ def parameters_broadcast(card: LossCard) -> Evidence:
 
 @covers(*EXAMPLES)
 def extremes(card: LossCard) -> Evidence:
-    """Value and gradient are finite at ±1e4, and float32 agrees with float64."""
+    """Value and gradient are finite at ±1e4, and float32 agrees with float64.
+
+    A card may state a shorter `reach`, as the exponential loss must.
+    """
 
     def cases() -> Iterator[tuple[str, float]]:
-        arrays = extreme_input(card.kind)
+        arrays = extreme_input(card.kind, card.reach)
         for params in card.settings():
             wide = value_and_gradient(card, arrays, params, torch.float64)
             narrow = value_and_gradient(card, arrays, params, torch.float32)
@@ -205,22 +232,22 @@ def extremes(card: LossCard) -> Evidence:
                 max(gap(narrow[0], wide[0]), gap(narrow[1], wide[1])),
             )
 
-    return settled(
-        card, "finite up to logits of 1e4, float32 as float64", cases(), 1e-5
-    )
+    what = f"finite up to logits of {card.reach:g}, float32 as float64"
+    return settled(card, what, cases(), 1e-5)
 
 
-def extreme_input(kind: Kind) -> Arrays:
+def extreme_input(kind: Kind, reach: float = 1e4) -> Arrays:
     """Return logits or scores that are far ahead, far behind, and all huge."""
     gaps = np.array([0.0, 20.0, 50.0, 100.0, 1000.0, 1e4])
+    gaps = np.concatenate([gaps[gaps < reach], [reach]])
     gaps = np.concatenate([gaps, -gaps])
     if kind in ("margin", "binary"):
         scores = np.concatenate([gaps, gaps])
         truth = np.repeat([1.0, -1.0], len(gaps))
         return scores, truth if kind == "margin" else (truth + 1) / 2
     ahead = gaps[:, None] * np.eye(4)[0]
-    logits = np.concatenate([ahead, ahead + 1e4, ahead - 1e4])
-    labels = np.tile([0, 1, 2], 12)
+    logits = np.concatenate([ahead, ahead + reach, ahead - reach])
+    labels = np.arange(len(logits)) % 3
     logits = np.concatenate([logits, logits])
     labels = np.concatenate([labels, np.zeros_like(labels)])
     return logits, np.eye(4)[labels] if kind == "targets" else labels
@@ -231,15 +258,15 @@ def half_precision(card: LossCard) -> Evidence:
     """Half-precision input is computed in float32, and the result stays there."""
 
     def cases() -> Iterator[tuple[str, float]]:
-        for arrays in (card.sample(rng()), extreme_input(card.kind)):
+        for arrays in (card.sample(rng()), extreme_input(card.kind, card.reach)):
             for dtype in (torch.float16, torch.bfloat16):
                 first, *rest = tensors(arrays, dtype)
                 if card.kind == "targets":  # halves do not sum to 1 any better
                     rest = [rest[0].float()]
                 first.requires_grad_()
-                loss = card.make(rng())(first, *rest, **card.defaults())
-                wide = card.make(rng())(
-                    first.detach().float(), *rest, **card.defaults()
+                loss = made(card, arrays, card.defaults())(first, *rest)
+                wide = made(card, arrays, card.defaults())(
+                    first.detach().float(), *rest
                 )
                 (gradient,) = torch.autograd.grad(loss.sum(), first)
                 if loss.dtype is not torch.float32 or gradient.dtype is not dtype:

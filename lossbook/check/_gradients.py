@@ -11,6 +11,8 @@ from lossbook.check._calls import (
     EXAMPLES,
     covers,
     gap,
+    made,
+    made_reference,
     nothing,
     rng,
     settled,
@@ -40,7 +42,7 @@ def reference(card: LossCard) -> Evidence:
         for params in card.settings():
             found = value_and_gradient(card, arrays, params)
             with np.errstate(all="ignore"):  # the reference has no stability tricks
-                expected = card.ref(*arrays, **params)
+                expected = made_reference(card, arrays, params)(*arrays)
             yield f"the loss at {params}", gap(found[0], expected[0])
             yield f"the gradient at {params}", gap(found[1], expected[1])
 
@@ -57,22 +59,36 @@ def central_differences(card: LossCard) -> Evidence:
     """The reference's gradient, derived by hand, is the slope of its value."""
 
     def cases() -> Iterator[tuple[str, float]]:
-        first, *rest = card.sample(rng(), 16)
+        first, *rest = arrays = card.sample(rng(), 16)
         step = 1e-5
         for params in card.settings():
-            _, gradient = card.ref(first, *rest, **params)
+            loss = made_reference(card, arrays, params)
+            _, gradient = loss(first, *rest)
             measured = np.zeros_like(first)
-            for axis in np.ndindex(first.shape[1:]):
+            for where in _bumped(card, first):
                 bump = np.zeros_like(first)
-                bump[(slice(None), *axis)] = step
-                up, _ = card.ref(first + bump, *rest, **params)
-                down, _ = card.ref(first - bump, *rest, **params)
-                measured[(slice(None), *axis)] = (up - down) / (2 * step)
+                bump[where] = step
+                up, _ = loss(first + bump, *rest)
+                down, _ = loss(first - bump, *rest)
+                rise = np.asarray(up) - np.asarray(down)
+                whole = rise if card.kind in EXAMPLES else rise.sum()
+                measured[where] = whole / (2 * step)
             yield f"the gradient at {params}", gap(measured, gradient)
 
     return settled(
         card, "the gradient by hand equals central differences", cases(), 1e-8
     )
+
+
+def _bumped(card: LossCard, first: np.ndarray) -> Iterator[tuple[Any, ...]]:
+    """Yield what may be moved at once: a coordinate of every example, or one number.
+
+    The examples of some kinds depend on each other; they are moved one by one.
+    """
+    if card.kind in EXAMPLES:
+        yield from ((slice(None), *axis) for axis in np.ndindex(first.shape[1:]))
+    else:
+        yield from np.ndindex(first.shape)
 
 
 @covers()
@@ -98,15 +114,14 @@ def gradgradcheck(card: LossCard) -> Evidence:
 
 
 def _torch_check(card: LossCard, params: dict[str, float], *, second: bool) -> float:
-    first, *rest = tensors(card.sample(rng(), 5, 3))
+    first, *rest = arrays = tensors(card.sample(rng(), 5, 3))
     first.requires_grad_()
-    loss = card.make(rng())
     check = torch.autograd.gradgradcheck if second else torch.autograd.gradcheck
     if second and card.states("piecewise_constant", params):
         return 0.0  # a gradient of zeros has no graph to differentiate again
 
     def call(first_: torch.Tensor) -> Any:
-        return loss(first_, *rest, **params)
+        return made(card, arrays, params)(first_, *rest)
 
     return 0.0 if check(call, (first,), raise_exception=False) else np.inf
 
@@ -273,11 +288,10 @@ def _factor(card: LossCard) -> tuple[Any, Any]:
 
 
 def _hessian(card: LossCard, logits: Any, labels: Any, params: Any) -> torch.Tensor:
-    loss = card.make(rng())
+    loss = made(card, (logits, labels), params)
 
     def one(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        value: torch.Tensor = loss(z, y, **params)
-        return value
+        return loss(z, y)
 
     # torch.func.hessian warns of its use of torch.jit; reverse over reverse does not.
     twice = torch.func.jacrev(torch.func.jacrev(one))

@@ -16,6 +16,8 @@ from lossbook.card import LossCard
 from lossbook.check._calls import (
     covers,
     gap,
+    made,
+    nothing,
     rng,
     settled,
     tensors,
@@ -133,7 +135,7 @@ def _far(card: LossCard) -> tuple[np.ndarray, ...]:
 
 def _loss(card: LossCard, arrays: tuple[Any, ...], params: Params) -> Tensor:
     with torch.no_grad():
-        return card.make(rng())(*tensors(arrays), **params)
+        return made(card, arrays, params)(*tensors(arrays))
 
 
 def _every_label(card: LossCard, first: np.ndarray, params: Params) -> Tensor:
@@ -195,17 +197,24 @@ def _slope_at_truth(
     """Return the steepest expected gradient where the model states the truth."""
     if card.kind == "targets":
         return float(value_and_gradient(card, (honest, truths), params)[1].abs().max())
-    expected = np.zeros_like(honest)
+    return float(np.abs(_expected_gradient(card, honest, truths, params)).max())
+
+
+def _expected_gradient(
+    card: LossCard, outputs: np.ndarray, truths: np.ndarray, params: Params
+) -> np.ndarray:
+    """Return the gradient of the expected loss, one row an output."""
+    expected = np.zeros_like(outputs)
     for label in range(truths.shape[-1]):
         truth: np.ndarray = np.full(len(truths), label)
         if card.kind == "margin":
             truth = 2.0 * truth - 1
         elif card.kind == "binary":
             truth = truth.astype(float)
-        _, gradient = value_and_gradient(card, (honest, truth), params)
-        share = truths[:, label].reshape(-1, *[1] * (honest.ndim - 1))
+        _, gradient = value_and_gradient(card, (outputs, truth), params)
+        share = truths[:, label].reshape(-1, *[1] * (outputs.ndim - 1))
         expected = expected + share * gradient.numpy()
-    return float(np.abs(expected).max())
+    return expected
 
 
 def _posteriors(card: LossCard, n: int) -> np.ndarray:
@@ -239,6 +248,41 @@ def _expected_soft(
     card: LossCard, first: np.ndarray, truths: np.ndarray, params: Params
 ) -> np.ndarray:
     return _loss(card, (first, truths), params).numpy()
+
+
+@covers("labels", "margin", "binary")
+def recovery(card: LossCard) -> Evidence:
+    """At the posterior that the card recovers from outputs, they are optimal.
+
+    The expected loss is flat there, and no other output tried costs less.
+    """
+    recover = card.recovery
+    if recover is None:
+        return nothing("no posterior is recovered")
+
+    def cases() -> Iterator[tuple[str, float]]:
+        outputs = card.sample(rng(), 400, 3)[0] / 2
+        closed = card.closed_over(3)
+        for params in card.settings(6):
+            truths = np.asarray(recover(outputs, **closed, **params))
+            if outputs.ndim == 1:
+                truths = np.stack([1 - truths, truths], -1)
+            possible = ((truths >= 0) & (truths <= 1)).all(-1)
+            if not possible.any():
+                yield f"a posterior at {params} (none is possible)", np.inf
+            z, eta = outputs[possible], truths[possible]
+            slope = _expected_gradient(card, z, eta, params)
+            yield f"the expected gradient at {params}", float(np.abs(slope).max())
+            cost = _expected_hard(card, z, eta, params)
+            for seed in range(20):
+                draw = np.random.default_rng(seed)
+                other = z + draw.normal(size=z.shape) * 10.0 ** draw.uniform(-1, 1)
+                saved = cost - _expected_hard(card, other, eta, params)
+                yield f"another output at {params}", float(saved.max().clip(0))
+
+    return settled(
+        card, "outputs are optimal at the recovered posterior", cases(), 1e-9
+    )
 
 
 @refutes

@@ -44,6 +44,11 @@ def binary_cross_entropy_ref(
     return -targets * np.log(p) - (1 - targets) * np.log(1 - p), p - targets
 
 
+def recovered(scores: NpScores) -> NpScores:
+    """Return the posterior of "yes" at which these scores are optimal."""
+    return 1 / (1 + np.exp(-scores))
+
+
 CARD = LossCard(
     name="Binary cross-entropy",
     family="entropy",
@@ -53,6 +58,7 @@ CARD = LossCard(
     summary="Cross-entropy of independent yes-or-no answers, one a number.",
     cite="good1952rational",
     formula=Formula(expr="-log(p)"),
+    recovery=recovered,
     properties=Properties(
         convex=True,
         strictly_proper=True,

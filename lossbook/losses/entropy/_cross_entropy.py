@@ -50,6 +50,11 @@ def cross_entropy_ref(
     return -np.log((p * e_y).sum(-1)), p - e_y
 
 
+def recovered(logits: NpLogits) -> NpLogits:
+    """Return the posterior at which these logits are optimal: their softmax."""
+    return np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+
+
 CARD = LossCard(
     name="Cross-entropy",
     family="entropy",
@@ -59,6 +64,7 @@ CARD = LossCard(
     summary="The surprise at the true label; the default of classification.",
     cite="good1952rational",
     formula=Formula(expr="-log(p)"),
+    recovery=recovered,
     properties=Properties(
         convex=True,
         strictly_proper=True,

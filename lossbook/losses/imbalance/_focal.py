@@ -62,6 +62,13 @@ def focal_ref(
     return loss[..., 0], slope * p_y * (e_y - p)
 
 
+def recovered(logits: NpLogits, *, gamma: float = 2.0) -> NpLogits:
+    """Return the posterior at which these logits are optimal: in ratio p_i / g(p_i)."""
+    p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    pull = (1 - p) ** gamma - gamma * p * (1 - p) ** (gamma - 1) * np.log(p)
+    return (p / pull) / (p / pull).sum(-1, keepdims=True)
+
+
 CARD = LossCard(
     name="Focal loss",
     family="imbalance",
@@ -71,6 +78,7 @@ CARD = LossCard(
     summary="Cross-entropy with the easy examples turned down.",
     cite="lin2017focal",
     formula=Formula(expr="-(1 - p)**gamma * log(p)"),
+    recovery=recovered,
     params={"gamma": Param(default=2.0, low=0.0, high=5.0, meaning="focusing")},
     special_cases=(SpecialCase(of="cross_entropy", params={"gamma": 0.0}),),
     properties=Properties(

@@ -68,6 +68,13 @@ def _lipschitz(epsilon: float) -> float:
     return math.sqrt(2) * (1 + epsilon) ** 2 / (4 * epsilon)
 
 
+def recovered(logits: NpLogits, *, epsilon: float = 2.0) -> NpLogits:
+    """Return the posterior at which these logits are optimal: in ratio p_i / g(p_i)."""
+    p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    odds = p / (1 + epsilon * p)
+    return odds / odds.sum(-1, keepdims=True)
+
+
 CARD = LossCard(
     name="Poly-1",
     family="imbalance",
@@ -77,6 +84,7 @@ CARD = LossCard(
     summary="Cross-entropy with the weight of 1 - p_y as a free parameter.",
     cite="leng2022polyloss",
     formula=Formula(expr="-log(p) + epsilon * (1 - p)"),
+    recovery=recovered,
     params={
         "epsilon": Param(
             default=2.0, low=-1.0, high=5.0, meaning="weight of the first term"

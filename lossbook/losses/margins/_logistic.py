@@ -38,6 +38,11 @@ def logistic_ref(scores: NpScores, signs: NpSigns) -> tuple[NpPerExample, NpScor
     return np.log(1 + wrong), -signs * wrong / (1 + wrong)
 
 
+def recovered(scores: NpScores) -> NpScores:
+    """Return the posterior of +1 at which these scores are optimal."""
+    return 1 / (1 + np.exp(-scores))
+
+
 CARD = LossCard(
     name="Logistic loss",
     family="margins",
@@ -52,6 +57,7 @@ CARD = LossCard(
         domain=(-4.0, 4.0),
         derivative="-1 / (1 + exp(m))",
     ),
+    recovery=recovered,
     properties=Properties(
         convex=True,
         strictly_proper=True,

@@ -59,6 +59,13 @@ def gce_ref(
     return (1 - p_y[..., 0] ** q) / q, p_y**q * (p - e_y)
 
 
+def recovered(logits: NpLogits, *, q: float = 0.7) -> NpLogits:
+    """Return the posterior at which these logits are optimal: in ratio p_i^(1 - q)."""
+    p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    odds = p ** (1 - q)
+    return odds / odds.sum(-1, keepdims=True)
+
+
 CARD = LossCard(
     name="Generalized cross-entropy",
     family="noise",
@@ -71,6 +78,7 @@ CARD = LossCard(
         expr="(1 - p**q) / q",
         limits={"q": {0.0: "-log(p)"}},
     ),
+    recovery=recovered,
     params={
         "q": Param(default=0.7, low=0.0, high=1.0, open_low=True, meaning="robustness")
     },
