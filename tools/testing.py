@@ -35,7 +35,7 @@ class Result:
 
 
 PYTHON_FOLDERS = ("lossbook", "tools", "tests")
-OURS = ("tests", "--ignore=tests/site")
+OURS = ("tests", "--ignore=tests/site", "--ignore=tests/peers")
 NBVAL = (
     "-p",
     "tools.nbval_plugin",
