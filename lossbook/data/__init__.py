@@ -5,6 +5,7 @@ global state.
 """
 
 from lossbook.data._costs import cheapest, ordered_costs, random_costs, zero_one_costs
+from lossbook.data._files import Source, cifar10, cifar100, fashion_mnist, mnist
 from lossbook.data._gaussians import (
     gaussian_tree,
     gaussians_with_outlier,
@@ -19,11 +20,15 @@ from lossbook.data._special import long_servedio, ordinal
 from lossbook.data._task import Task, repeat, stack
 
 __all__ = [
+    "Source",
     "Task",
     "breast_cancer",
     "cheapest",
+    "cifar10",
+    "cifar100",
     "diabetes",
     "digits",
+    "fashion_mnist",
     "flip",
     "gaussian_tree",
     "gaussians_with_outlier",
@@ -31,6 +36,7 @@ __all__ = [
     "iris",
     "long_servedio",
     "long_tail_counts",
+    "mnist",
     "moons",
     "ordered_costs",
     "ordinal",
