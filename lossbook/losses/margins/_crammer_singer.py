@@ -17,7 +17,7 @@ def crammer_singer(logits: Logits, labels: Labels) -> PerExample:
 
     Rivals that tie for the maximum share the slope; at the kink, where the margin over
     the best rival is 1, the slope used is 0. The loss is not calibrated for more than
-    two classes: where no class has a majority, equal logits cost least.
+    two classes: where no class is likelier than 1/2, equal logits cost least.
 
     Args:
         logits: (..., C), one real number a class.
@@ -73,6 +73,9 @@ CARD = LossCard(
         lipschitz=math.sqrt(2),
     ),
     peers={
+        "keras.losses.CategoricalHinge": (
+            "It counts a 0 among the rivals: it is larger where all are below 0."
+        ),
         "optax.losses.multiclass_hinge_loss": "",
         "sklearn.metrics.hinge_loss": "It returns the mean over the examples.",
     },

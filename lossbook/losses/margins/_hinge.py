@@ -85,6 +85,9 @@ CARD = LossCard(
         lipschitz=1.0,
     ),
     peers={
+        "keras.losses.Hinge": (
+            "It takes classes 0 and 1 as well, and returns the mean over the last axis."
+        ),
         "optax.losses.hinge_loss": "",
         "sklearn.metrics.hinge_loss": "It returns the mean over the examples.",
         "torch.nn.functional.hinge_embedding_loss": (

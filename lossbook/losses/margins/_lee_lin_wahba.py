@@ -31,7 +31,7 @@ def lee_lin_wahba(logits: Logits, labels: Labels) -> PerExample:
         labels: (...), the true class, 0 to C - 1.
 
     Returns:
-        (...), infinite where the true class is ruled out.
+        (...), never less than the 0/1 loss; infinite where the true class is ruled out.
 
     Raises:
         ValueError: for labels outside of the classes, or logits that are nan.

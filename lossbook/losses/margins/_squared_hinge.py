@@ -91,4 +91,9 @@ CARD = LossCard(
         upper=math.inf,
         lipschitz=math.inf,
     ),
+    peers={
+        "keras.losses.SquaredHinge": (
+            "It takes classes 0 and 1 as well, and returns the mean over the last axis."
+        ),
+    },
 )

@@ -22,7 +22,7 @@ def tangent(scores: Scores, signs: Signs) -> PerExample:
         signs: (...), the true class, -1 or +1.
 
     Returns:
-        (...), below (pi + 1)^2.
+        (...), below (pi + 1)^2, and never less than the 0/1 loss.
 
     Raises:
         ValueError: for signs other than -1 and +1, or scores that are nan.

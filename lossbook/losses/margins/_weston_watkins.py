@@ -18,7 +18,7 @@ def weston_watkins(logits: Logits, labels: Labels) -> PerExample:
     At a kink, where the margin over a rival is 1, the slope used is 0. The steepest
     gradient grows with the number of classes: with all C - 1 rivals too close, its
     Euclidean norm is sqrt(C (C - 1)). The loss is not calibrated for more than two
-    classes.
+    classes: with probabilities .48, .36 and .16 the two likelier classes tie.
 
     Args:
         logits: (..., C), one real number a class.
