@@ -167,8 +167,8 @@ class LossCard:
     # Of losses of the margin: (eta, **params) to a score of the least expected loss
     # where P(+1) = eta, infinite where no finite one is the cheapest ...
     link: Callable[..., Any] | None = None
-    # ... and (theta, **params) to the psi-transform, the largest convex function with
-    # psi(excess 0/1 risk) <= excess risk, |theta| the difference of the two classes.
+    # ... and (theta, **params) to the psi-transform, with theta = 2 eta - 1: the best
+    # function with psi(excess 0/1 risk) <= excess risk.
     transform: Callable[..., Any] | None = None
     # Value and gradient are finite, also in float32, for logits up to this size.
     reach: float = 1e4
