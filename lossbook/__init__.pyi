@@ -14,26 +14,49 @@ from . import (
     stats,
     style,
     tables,
+    weights,
 )
 from .criterion import Criterion
 from .losses.entropy import binary_cross_entropy, cross_entropy, soft_cross_entropy
-from .losses.imbalance import focal, poly1
+from .losses.imbalance import (
+    LDAM,
+    BalancedSoftmax,
+    Equalized,
+    LogitAdjusted,
+    adjust_logits,
+    asymmetric,
+    binary_focal,
+    dice,
+    focal,
+    focal_tversky,
+    poly1,
+    tversky,
+)
 from .losses.margins import logistic, zero_one
 from .losses.noise import gce, mae
 
 __version__: str
 __all__ = [
+    "LDAM",
+    "BalancedSoftmax",
     "Criterion",
+    "Equalized",
+    "LogitAdjusted",
+    "adjust_logits",
+    "asymmetric",
     "binary_cross_entropy",
+    "binary_focal",
     "book",
     "card",
     "check",
     "cross_entropy",
     "data",
+    "dice",
     "evidence",
     "experiment",
     "explore",
     "focal",
+    "focal_tversky",
     "gce",
     "kernels",
     "logistic",
@@ -47,5 +70,7 @@ __all__ = [
     "stats",
     "style",
     "tables",
+    "tversky",
+    "weights",
     "zero_one",
 ]
