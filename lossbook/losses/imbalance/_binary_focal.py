@@ -105,6 +105,21 @@ CARD = LossCard(
             of="binary_cross_entropy", params={"gamma": 0.0, "alpha": 0.5}, factor=0.5
         ),
     ),
+    peers={
+        "fvcore.nn.sigmoid_focal_loss": (
+            "Equal at targets 0 and 1 but in float32 only; a soft target enters the "
+            "probability itself, and at gamma below 1 the gradient of a confident, "
+            "right answer is nan."
+        ),
+        "keras.losses.binary_focal_crossentropy": (
+            "Ignores alpha unless told apply_class_balancing, and averages over the "
+            "last axis."
+        ),
+        "kornia.losses.binary_focal_loss_with_logits": "",
+        "optax.losses.sigmoid_focal_loss": (
+            "Equal at targets 0 and 1; a soft target enters the probability itself."
+        ),
+    },
     properties=Properties(
         convex=lambda gamma, alpha: gamma == 0,
         strictly_proper=lambda gamma, alpha: gamma == 0 and alpha == 0.5,

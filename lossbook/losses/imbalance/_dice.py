@@ -75,6 +75,20 @@ CARD = LossCard(
     params={
         "smooth": Param(default=1.0, low=0.0, high=10.0, meaning="smoothing, in pixels")
     },
+    peers={
+        "keras.losses.dice": (
+            "Takes probabilities, pools the whole batch by default, and adds 1e-7 to "
+            "the denominator alone."
+        ),
+        "kornia.losses.dice_loss": (
+            "Its macro form is the mean of both classes' losses, smoothed in the "
+            "denominator alone; its default pools the classes, which leaves the mean "
+            "of 1 - p_y."
+        ),
+        "optax.losses.binary_dice_loss": (
+            "Equal at half the smoothing, as both parts of its fraction are halved."
+        ),
+    },
     # Bounds of 0 and 1 and the lack of convexity are shown in the tests: no refuter
     # walks over masks.
     properties=Properties(lower=None),

@@ -30,9 +30,11 @@ class Equalized:
     for classes that are rare and 1 for all others. The true class itself always
     weighs 1.
 
-    The article draws a coin for each example and leaves rare rivals out where it shows
-    heads, with probability gamma; here they weigh what the coin leaves on average. At
-    gamma = 1 nothing pushes the score of a rare class down, and it has no finite
+    The article leaves rare rivals out by the toss of a coin, with probability gamma;
+    here they weigh what the coin leaves on average. As the loss is concave in the
+    weights, it is never less than the article's on average.
+
+    At gamma = 1 nothing pushes the score of a rare class down, and it has no finite
     optimum.
 
     Args:

@@ -9,7 +9,7 @@ from torch.nn.functional import logsigmoid
 
 from lossbook import validate
 from lossbook.card import Arrays, LossCard, Param, Properties, SpecialCase
-from lossbook.ops import label_margin, over_classes, upcast
+from lossbook.ops import at_label, label_margin, over_classes, upcast
 from lossbook.shapes import (
     Labels,
     Logits,
@@ -71,7 +71,7 @@ class LDAM:
         validate.has_classes(cosines, len(self.counts), "counts")
         z = upcast(cosines)
         ratio = ((self.counts.min() / self.counts) ** 0.25).to(z)
-        margin = self.max_margin * ratio[labels.long()]
+        margin = self.max_margin * at_label(ratio.expand_as(z), labels)
         ahead = label_margin(over_classes(self.scale) * z, labels)
         loss = -logsigmoid(ahead - self.scale * margin)
         return validate.explain_nan("cosines", cosines, loss)

@@ -103,6 +103,16 @@ CARD = LossCard(
     special_cases=(
         SpecialCase(of="dice", params={"alpha": 0.5, "beta": 0.5, "smooth": 0.5}),
     ),
+    peers={
+        "keras.losses.tversky": (
+            "Takes probabilities; its alpha prices false negatives and its beta false "
+            "positives, not as its description says."
+        ),
+        "kornia.losses.tversky_loss": (
+            "The mean of both classes' losses, smoothed in the denominator alone."
+        ),
+        "optax.losses.dice_loss": "",
+    },
     # The bounds stand with the Dice loss's in the tests.
     properties=Properties(lower=None),
 )
