@@ -64,7 +64,7 @@ def focal_tversky(
     tiny = torch.finfo(z.dtype).tiny
     rest = errors / whole.clamp(min=tiny**0.5)
     # A root's slope at 0 is infinite: below the normal numbers the loss is 0.
-    some = rest >= tiny
+    some = ~(rest < tiny)  # a nan stays one
     root = (rest.where(some, 1.0).log() / gamma).exp()
     return validate.explain_nan("scores", scores, torch.where(some, root, 0.0))
 
