@@ -76,8 +76,10 @@ def test_binary_focal_never_exceeds_cross_entropy():
 
 def test_the_articles_alpha_says_yes_only_above_three_quarters():
     """At score 0 both pulls are equal where alpha eta = (1 - alpha)(1 - eta)."""
+    score, eta = torch.zeros(1), torch.tensor([0.75])
+    assert gradient(binary_focal, score, eta).tolist() == pytest.approx([0])
+    assert gradient(binary_focal, score, eta + 0.01) < 0
     recover = CATALOGUE["binary_focal"].recovery
-    assert recover(np.zeros(1)) == pytest.approx(0.75)
     assert recover(np.zeros(1), alpha=0.9) == pytest.approx(0.1)
 
 
@@ -89,7 +91,8 @@ def test_asymmetric_ignores_a_no_up_to_the_clip():
             no = torch.zeros_like(scores)
             loss = asymmetric(scores, no, gamma_negative=gamma)
             pull = gradient(asymmetric, scores, no, gamma_negative=gamma)
-            assert bool(((loss == 0) & (pull == 0)).all()) is free
+            assert (loss == 0).tolist() == [free] * len(scores)
+            assert (pull == 0).tolist() == [free] * len(scores)
 
 
 def test_asymmetric_is_focal_where_nothing_is_asymmetric():
@@ -149,11 +152,11 @@ def test_the_effective_number_has_both_limits():
 
 def test_the_effective_number_keeps_its_digits_near_1():
     """The formula as it is written loses them: 1 - beta^n is a difference of ones."""
-    beta, counts = 1 - 2.0**-44, [3, 1]
-    exact = [(1 - Fraction(beta)) / (1 - Fraction(beta) ** n) for n in counts]
-    wanted = [float(2 * w / sum(exact)) for w in exact]
-    found = weights.effective_number(counts, beta=beta)
-    assert found == pytest.approx(wanted, rel=1e-15)
+    beta = 1 - 1e-9
+    exact = [(1 - Fraction(beta)) / (1 - Fraction(beta) ** n) for n in COUNTS]
+    wanted = [float(3 * w / sum(exact)) for w in exact]
+    found = weights.effective_number(COUNTS, beta=beta)
+    assert found == pytest.approx(wanted, rel=1e-14)
 
 
 def test_re_weighting_is_deferred():
@@ -439,6 +442,12 @@ def test_overlap_losses_are_not_convex(card):
     truth, a, b = masks(1, 0), masks(-6, -6), masks(0, -6)
     ends = (card.fn(a, truth, smooth=0.0) + card.fn(b, truth, smooth=0.0)) / 2
     assert float(card.fn((a + b) / 2, truth, smooth=0.0) - ends) > 0.1
+
+
+def test_a_nearly_right_mask_keeps_its_digits():
+    """Neither 1 - p nor 1 - dice is formed: the loss is half of what p lacks."""
+    loss = dice(masks(50), masks(1), smooth=0.0)
+    assert float(loss) == pytest.approx(np.exp(-50) / 2, rel=1e-12, abs=0)
 
 
 @pytest.mark.parametrize("card", OVERLAP, ids=lambda card: card.key)
