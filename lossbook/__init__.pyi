@@ -14,6 +14,7 @@ from . import (
     stats,
     style,
     tables,
+    weights,
 )
 from .criterion import Criterion
 from .losses.entropy import binary_cross_entropy, cross_entropy, soft_cross_entropy
@@ -36,23 +37,47 @@ from .losses.margins import (
     weston_watkins,
     zero_one,
 )
+from .losses.imbalance import (
+    LDAM,
+    BalancedSoftmax,
+    Equalized,
+    LogitAdjusted,
+    adjust_logits,
+    asymmetric,
+    binary_focal,
+    dice,
+    focal,
+    focal_tversky,
+    poly1,
+    tversky,
+)
+from .losses.margins import logistic, zero_one
 from .losses.noise import gce, mae
 
 __version__: str
 __all__ = [
+    "LDAM",
+    "BalancedSoftmax",
     "Criterion",
+    "Equalized",
+    "LogitAdjusted",
+    "adjust_logits",
+    "asymmetric",
     "binary_cross_entropy",
+    "binary_focal",
     "book",
     "card",
     "check",
     "crammer_singer",
     "cross_entropy",
     "data",
+    "dice",
     "evidence",
     "experiment",
     "explore",
     "exponential",
     "focal",
+    "focal_tversky",
     "gce",
     "hinge",
     "kernels",
@@ -78,5 +103,7 @@ __all__ = [
     "tangent",
     "unhinged",
     "weston_watkins",
+    "tversky",
+    "weights",
     "zero_one",
 ]
