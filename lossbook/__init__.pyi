@@ -18,7 +18,20 @@ from . import (
 )
 from .criterion import Criterion
 from .losses.entropy import binary_cross_entropy, cross_entropy, soft_cross_entropy
-from .losses.imbalance import focal, poly1
+from .losses.imbalance import (
+    LDAM,
+    BalancedSoftmax,
+    Equalized,
+    LogitAdjusted,
+    adjust_logits,
+    asymmetric,
+    binary_focal,
+    dice,
+    focal,
+    focal_tversky,
+    poly1,
+    tversky,
+)
 from .losses.margins import (
     crammer_singer,
     exponential,
@@ -37,21 +50,6 @@ from .losses.margins import (
     weston_watkins,
     zero_one,
 )
-from .losses.imbalance import (
-    LDAM,
-    BalancedSoftmax,
-    Equalized,
-    LogitAdjusted,
-    adjust_logits,
-    asymmetric,
-    binary_focal,
-    dice,
-    focal,
-    focal_tversky,
-    poly1,
-    tversky,
-)
-from .losses.margins import logistic, zero_one
 from .losses.noise import gce, mae
 
 __version__: str
@@ -101,9 +99,9 @@ __all__ = [
     "style",
     "tables",
     "tangent",
-    "unhinged",
-    "weston_watkins",
     "tversky",
+    "unhinged",
     "weights",
+    "weston_watkins",
     "zero_one",
 ]
