@@ -19,7 +19,15 @@ from . import (
 from .criterion import Criterion
 from .losses.entropy import binary_cross_entropy, cross_entropy, soft_cross_entropy
 from .losses.hierarchy import (
+    ConditionalSoftmax,
     HierarchicalCrossEntropy,
+    LevelwiseCrossEntropy,
+    PathConsistency,
+    SoftTreeWasserstein,
+    TreeSoftLabels,
+    TreeWasserstein,
+    crm_decode,
+    persistence_0d,
 )
 from .losses.imbalance import focal, poly1
 from .losses.margins import logistic, zero_one
@@ -28,13 +36,20 @@ from .trees import Hierarchy
 
 __version__: str
 __all__ = [
+    "ConditionalSoftmax",
     "Criterion",
     "HierarchicalCrossEntropy",
     "Hierarchy",
+    "LevelwiseCrossEntropy",
+    "PathConsistency",
+    "SoftTreeWasserstein",
+    "TreeSoftLabels",
+    "TreeWasserstein",
     "binary_cross_entropy",
     "book",
     "card",
     "check",
+    "crm_decode",
     "cross_entropy",
     "data",
     "evidence",
@@ -48,6 +63,7 @@ __all__ = [
     "mae",
     "metrics",
     "ops",
+    "persistence_0d",
     "plots",
     "poly1",
     "soft_cross_entropy",

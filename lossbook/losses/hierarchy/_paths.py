@@ -22,9 +22,9 @@ from lossbook.ops import at_label, upcast
 from lossbook.shapes import Labels, Logits, PerExample
 from lossbook.trees import Hierarchy
 
-# Below this logit, relative to the largest one, a row's true class is as good as
-# floored in the fused form; such rows take the plain one.
-FAR_BEHIND = {dtype: floor * 0.6 for dtype, floor in kernels.FLOOR.items()}
+# Where the true class's logit lies this far below the largest one, the floor of the
+# fused form could be felt; such rows are computed in float64, then in the plain form.
+FAR_BEHIND = {torch.float32: -36.0, torch.float64: -500.0}
 
 
 class Paths:
@@ -83,12 +83,7 @@ def path_loss(
 def _plain(z: Logits, labels: Labels, weights: Tensor, paths: Paths) -> PerExample:
     """Return the loss by its definition, each mass as its largest logit and a rest."""
     level = paths.parting(labels)
-    lowest = torch.finfo(z.dtype).min / 4  # stands in for -inf: no class is there
-    tops = z.detach().new_full((*labels.shape, paths.height + 1), lowest)
-    tops = tops.scatter_reduce(-1, level, z.detach(), "amax")
-    shares = (z - tops.gather(-1, level)).exp()
-    masses = torch.zeros_like(tops).scatter_add(-1, level, shares)
-    rests = torch.where(masses > 0, masses, 1.0).log()
+    tops, rests = group_masses(z, level, paths.height + 1)
     top, rest = tops[..., 0], rests[..., 0]  # of P_(l-1), from the leaf upwards
     loss = torch.zeros_like(top)
     for step in range(1, paths.height + 1):
@@ -100,6 +95,35 @@ def _plain(z: Logits, labels: Labels, weights: Tensor, paths: Paths) -> PerExamp
         top = both
     ruled_out = at_label(z, labels).isneginf()
     return torch.where(ruled_out, torch.inf, loss)
+
+
+def group_masses(z: Logits, group: Tensor, groups: int) -> tuple[Tensor, Tensor]:
+    """Return (..., groups) twice, whose sum is logsumexp of each group's logits.
+
+    The first is the group's largest logit and has no gradient, the second lies between
+    0 and log C. Apart, they keep their digits where a group is far behind. A group
+    without logits, or with none but -inf, has a largest logit of almost -inf.
+
+    Args:
+        z: (..., C), logits.
+        group: (..., C), the group of each logit, 0 to groups - 1.
+        groups: how many there are.
+    """
+    lowest = torch.finfo(z.dtype).min / 4
+    tops = z.detach().new_full((*z.shape[:-1], groups), lowest)
+    tops = tops.scatter_reduce(-1, group, z.detach(), "amax")
+    shares = (z - tops.gather(-1, group)).exp()
+    masses = torch.zeros_like(tops).scatter_add(-1, group, shares)
+    return tops, torch.where(masses > 0, masses, 1.0).log()
+
+
+def tree_with_lengths(rng: np.random.Generator, classes: int) -> dict[str, Any]:
+    """Draw a tree with long inner edges whose classes are at most 1 apart."""
+    hierarchy = Hierarchy.random(rng, classes)
+    weights = rng.uniform(1, 2, size=len(hierarchy.names))
+    weights[hierarchy.leaves] /= 5
+    largest = hierarchy.distances(weights).max() or 1.0
+    return {"hierarchy": hierarchy, "weights": weights / largest}
 
 
 class PathLoss(torch.autograd.Function):
@@ -139,21 +163,34 @@ def _rows(
     n, classes = logits.shape
     rows = max(1, kernels.BLOCK // classes)
     loss = logits.new_empty(n)
-    buffer = torch.empty_like(logits, memory_format=torch.contiguous_format)
+    buffer = logits.new_empty(n if gradient else min(rows, n), classes)
     for start in range(0, n, rows):
         block = slice(start, min(start + rows, n))
+        e = buffer[block] if gradient else buffer[: block.stop - start]
         loss[block] = _block(
-            logits[block], labels[block], weights[block], paths, buffer[block], gradient
+            logits[block], labels[block], weights[block], paths, e, gradient
         )
     behind = logits.gather(1, labels[:, None])[:, 0] - logits.amax(1)
     far = (behind < FAR_BEHIND[logits.dtype]).nonzero()[:, 0]
     if len(far):
-        with torch.enable_grad():
-            z = logits[far].detach().requires_grad_()
-            value = _plain(z, labels[far], weights[far], paths)
-            (slope,) = torch.autograd.grad(value.sum(), z)
-        loss[far], buffer[far] = value.detach(), slope
+        value, slope = _far(logits[far], labels[far], weights[far], paths, gradient)
+        loss[far] = value.to(loss.dtype)
+        if slope is not None:
+            buffer[far] = slope.to(loss.dtype)
     return loss, buffer if gradient else None
+
+
+def _far(
+    logits: Tensor, labels: Tensor, weights: Tensor, paths: Paths, gradient: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Return the same of rows whose true class is far behind."""
+    if logits.dtype is not torch.float64:
+        return _rows(logits.double(), labels, weights, paths, gradient)
+    with torch.enable_grad():
+        z = logits.detach().requires_grad_()
+        loss = _plain(z, labels, weights, paths)
+        slope = torch.autograd.grad(loss.sum(), z)[0] if gradient else None
+    return loss.detach(), slope
 
 
 def _block(
