@@ -51,6 +51,7 @@ class ConditionalSoftmax:
         put = object.__setattr__
         put(self, "nodes", tuple(self.hierarchy.names[v] for v in nodes))
         put(self, "_family", torch.tensor(family))
+        put(self, "_families", int(family.max()) + 1)
         put(self, "_climbs", torch.tensor(climbs))
 
     def __call__(self, logits: Logits, labels: Labels) -> PerExample:
@@ -87,9 +88,9 @@ class ConditionalSoftmax:
         """Return (..., M + 1): log p(node | parent), and a 0 for what has no turn."""
         z = upcast(logits)
         _has_nodes(z, self.nodes)  # type: ignore[attr-defined]
-        families: Tensor = self._family  # type: ignore[attr-defined]
-        family = families.to(z.device).expand(z.shape)
-        tops, rests = group_masses(z, family, int(families.max()) + 1)
+        family: Tensor = self._family  # type: ignore[attr-defined]
+        family = family.to(z.device).expand(z.shape)
+        tops, rests = group_masses(z, family, self._families)  # type: ignore[attr-defined]
         turns = (z - tops.gather(-1, family)) - rests.gather(-1, family)
         return torch.cat([turns, torch.zeros_like(turns[..., :1])], -1)
 

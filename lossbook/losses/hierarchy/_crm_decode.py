@@ -34,7 +34,8 @@ def crm_decode(
     (tensor([2, 2]), tensor([0, 2]))
     """
     table = costs.lca_heights if isinstance(costs, Hierarchy) else costs
-    matrix = torch.as_tensor(np.array(table)).to(probabilities.device, torch.float64)
+    matrix = table if isinstance(table, Tensor) else torch.from_numpy(np.array(table))
+    matrix = matrix.to(probabilities.device, torch.float64)
     classes = probabilities.shape[-1]
     if matrix.shape != (classes, classes):
         raise ValueError(

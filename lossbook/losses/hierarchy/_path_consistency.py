@@ -47,8 +47,9 @@ class PathConsistency:
 
     def __post_init__(self) -> None:
         """Number the groups, once."""
-        groups = torch.tensor(self.hierarchy.level(self.depth))
-        object.__setattr__(self, "_groups", groups)
+        groups = self.hierarchy.level(self.depth)
+        object.__setattr__(self, "_groups", torch.tensor(groups))
+        object.__setattr__(self, "_count", int(groups.max()) + 1)
 
     def __call__(self, fine_logits: Logits, coarse_logits: CoarseLogits) -> PerExample:
         """Return the loss per example.
@@ -66,9 +67,8 @@ class PathConsistency:
                 has, or logits that are nan.
         """
         groups: Tensor = self._groups  # type: ignore[attr-defined]
-        count = int(groups.max()) + 1
-        validate.has_classes(fine_logits, len(groups), "the hierarchy")
-        _refuse(fine_logits, coarse_logits, count, self.depth)
+        count: int = self._count  # type: ignore[attr-defined]
+        _refuse(fine_logits, coarse_logits, self.hierarchy, count, self.depth)
         z, group = upcast(fine_logits), groups.to(fine_logits.device)
         tops, rests = group_masses(z, group.expand(z.shape), count)
         log_fine = (tops - tops.amax(-1, keepdim=True) + rests).log_softmax(-1)
@@ -91,11 +91,14 @@ def path_consistency_ref(
     return (c * np.log(c / mass)).sum(-1), p - c[..., groups] * within
 
 
-def _refuse(fine: Any, coarse: Any, groups: int, depth: int) -> None:
+def _refuse(
+    fine: Any, coarse: Any, hierarchy: Hierarchy, groups: int, depth: int
+) -> None:
     for name, value in (("fine_logits", fine), ("coarse_logits", coarse)):
         if not isinstance(value, Tensor) or not value.dtype.is_floating_point:
             got = value.dtype if isinstance(value, Tensor) else type(value).__name__
             raise TypeError(f"{name} must be a torch tensor of floats, got {got}")
+    validate.has_classes(fine, len(hierarchy.classes), "the hierarchy")
     if coarse.shape != (*fine.shape[:-1], groups):
         raise ValueError(
             f"coarse_logits must have shape {(*fine.shape[:-1], groups)}, one entry a "

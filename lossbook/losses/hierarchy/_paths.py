@@ -49,10 +49,14 @@ class Paths:
 
     def parting(self, labels: Tensor) -> Tensor:
         """Return (..., C), the level l at which each class parts from the label."""
-        bounds = self.bounds.to(labels.device)[labels.long()]
-        places = self.place.to(labels.device).expand(*labels.shape, self.classes)
-        found = torch.searchsorted(bounds, places.contiguous(), right=True)
-        return (found - (self.height + 1)).abs()
+        # Going through the classes in depth-first order, the level falls by one where
+        # a subtree around the label begins, and rises by one where it ends.
+        bounds = self.bounds.to(labels.device)[labels.long()][..., 1:-1]
+        steps = torch.ones_like(bounds)
+        steps[..., : self.height] = -1
+        changes = bounds.new_zeros(*labels.shape, self.classes + 1)
+        levels = self.height + changes.scatter_add(-1, bounds, steps).cumsum(-1)
+        return levels[..., self.place.to(labels.device)]
 
 
 def path_loss(
