@@ -16,6 +16,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+__all__ = ["Hierarchy"]
+
 Nested: TypeAlias = "Mapping[str, Nested] | Sequence[str | Nested]"
 
 

@@ -25,12 +25,13 @@ from lossbook.trees import Hierarchy
 
 @dataclass(frozen=True)
 class SoftTreeWasserstein:
-    """sum_v w_v |P(v) - Q(v)|, with P(v) and Q(v) the probability below node v.
+    """sum_v w_v abs(P(v) - Q(v)), with P(v) and Q(v) the probability below node v.
 
     p = softmax(logits) and q = targets. What lies below v in excess has to leave
     through the edge above v, of length w_v, so the sum over the edges is the least
     work that turns p into q: the Wasserstein distance with the path's length as cost.
-    It is 0 for p = q alone, if all edges have a length.
+    It is 0 for p = q alone, if all edges have a length. Of a single label drawn from
+    q it is no proper score: see `TreeWasserstein`.
 
     Args:
         hierarchy: the tree over the C classes.
@@ -112,6 +113,9 @@ CARD = LossCard(
     summary="The least work, along the tree, that turns one distribution into another.",
     cite="le2019tree",
     closure=tree_with_lengths,
+    peers={
+        "ot.emd2": "Takes probabilities and all distances; its solver knows no tree."
+    },
     properties=Properties(
         convex=False,
         calibrated=False,

@@ -91,6 +91,9 @@ CARD = LossCard(
     summary="How far, along the tree, probability has to travel to the true class.",
     cite="le2019tree",
     closure=tree_with_lengths,
+    peers={
+        "ot.emd2": "Takes probabilities and all distances; its solver knows no tree."
+    },
     properties=Properties(
         convex=False,
         strictly_proper=False,
