@@ -34,15 +34,15 @@ class HierarchicalCrossEntropy:
     w(v) = exp(-alpha n(v)), and n(v) is a choice:
 
     - "depth", the number of edges between v and the root. Coarse decisions weigh more.
-      The loss is strictly proper, since siblings have one weight, but it is not convex
-      in the logits for alpha > 0.
+      The loss is strictly proper, since siblings have one weight, but for alpha > 0 it
+      is not convex in the logits, unless the tree has but one level.
     - "height", the number of edges between v and its deepest leaf. Coarse decisions
       weigh less. The loss is convex, but siblings of different height have different
       weights, and then it is not proper.
 
-    The authors write of the height of a node; their code has the depth, and divides
-    all weights by their sum over the nodes, the root included. These are not divided:
-    alpha = 0 is cross-entropy, and not cross-entropy over the number of nodes.
+    The article writes h for n. Its code counts the edges between v and the root, and
+    divides all weights by their sum over the nodes, the root included. Here they are
+    not divided: alpha = 0 is cross-entropy, not cross-entropy over the number of nodes.
 
     Args:
         hierarchy: the tree over the C classes.

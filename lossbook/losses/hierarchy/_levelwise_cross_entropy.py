@@ -43,7 +43,7 @@ class LevelwiseCrossEntropy:
     """
 
     hierarchy: Hierarchy
-    level_weights: Sequence[float] | np.ndarray | Tensor | None = None
+    level_weights: Sequence[float] | np.ndarray | None = None
 
     def __post_init__(self) -> None:
         """Turn the tree into arrays, once."""

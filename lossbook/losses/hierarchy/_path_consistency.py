@@ -59,7 +59,7 @@ class PathConsistency:
             coarse_logits: (..., G), of the groups, unnormalized.
 
         Returns:
-            (...), in nats, not negative.
+            (...), in nats, not negative but for rounding.
 
         Raises:
             TypeError: for logits that are no floating tensors.
