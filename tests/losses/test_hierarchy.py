@@ -305,6 +305,7 @@ def seconds(calls, rounds=7):
     return best
 
 
+@pytest.mark.slow
 def test_a_thousand_classes_are_cheap_however_deep_the_tree():
     trees = {
         "shallow": Hierarchy.balanced(10, 3),
