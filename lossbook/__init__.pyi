@@ -50,7 +50,25 @@ from .losses.margins import (
     weston_watkins,
     zero_one,
 )
+    trees,
+)
+from .criterion import Criterion
+from .losses.entropy import binary_cross_entropy, cross_entropy, soft_cross_entropy
+from .losses.hierarchy import (
+    ConditionalSoftmax,
+    HierarchicalCrossEntropy,
+    LevelwiseCrossEntropy,
+    PathConsistency,
+    SoftTreeWasserstein,
+    TreeSoftLabels,
+    TreeWasserstein,
+    crm_decode,
+    persistence_0d,
+)
+from .losses.imbalance import focal, poly1
+from .losses.margins import logistic, zero_one
 from .losses.noise import gce, mae
+from .trees import Hierarchy
 
 __version__: str
 __all__ = [
@@ -61,12 +79,22 @@ __all__ = [
     "LogitAdjusted",
     "adjust_logits",
     "asymmetric",
+    "ConditionalSoftmax",
+    "Criterion",
+    "HierarchicalCrossEntropy",
+    "Hierarchy",
+    "LevelwiseCrossEntropy",
+    "PathConsistency",
+    "SoftTreeWasserstein",
+    "TreeSoftLabels",
+    "TreeWasserstein",
     "binary_cross_entropy",
     "binary_focal",
     "book",
     "card",
     "check",
     "crammer_singer",
+    "crm_decode",
     "cross_entropy",
     "data",
     "dice",
@@ -86,6 +114,7 @@ __all__ = [
     "metrics",
     "modified_huber",
     "ops",
+    "persistence_0d",
     "plots",
     "poly1",
     "ramp",
@@ -103,5 +132,6 @@ __all__ = [
     "unhinged",
     "weights",
     "weston_watkins",
+    "trees",
     "zero_one",
 ]

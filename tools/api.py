@@ -74,11 +74,14 @@ def training_page() -> str:
 
 
 def family_page(family: str) -> str:
-    """The losses of a family: documentation, then what the card states."""
+    """The losses of a family, what their cards state, then what is no loss."""
     cards = [card for card in CATALOGUE.values() if card.family == family]
     blocks = [f"# Losses: {family}"]
     for card in sorted(cards, key=lambda each: each.key):
         blocks += [f"## {card.name}", function(f"lossbook.{card.key}"), facts(card)]
+    package = importlib.import_module(f"lossbook.losses.{family}")
+    for name in sorted(set(package.__all__) - {card.key for card in cards}):
+        blocks += [f"## {name}", function(f"lossbook.{name}")]
     return "\n\n".join(blocks) + "\n"
 
 
