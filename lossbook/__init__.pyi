@@ -14,10 +14,22 @@ from . import (
     stats,
     style,
     tables,
+    trees,
     weights,
 )
 from .criterion import Criterion
 from .losses.entropy import binary_cross_entropy, cross_entropy, soft_cross_entropy
+from .losses.hierarchy import (
+    ConditionalSoftmax,
+    HierarchicalCrossEntropy,
+    LevelwiseCrossEntropy,
+    PathConsistency,
+    SoftTreeWasserstein,
+    TreeSoftLabels,
+    TreeWasserstein,
+    crm_decode,
+    persistence_0d,
+)
 from .losses.imbalance import (
     LDAM,
     BalancedSoftmax,
@@ -50,23 +62,6 @@ from .losses.margins import (
     weston_watkins,
     zero_one,
 )
-    trees,
-)
-from .criterion import Criterion
-from .losses.entropy import binary_cross_entropy, cross_entropy, soft_cross_entropy
-from .losses.hierarchy import (
-    ConditionalSoftmax,
-    HierarchicalCrossEntropy,
-    LevelwiseCrossEntropy,
-    PathConsistency,
-    SoftTreeWasserstein,
-    TreeSoftLabels,
-    TreeWasserstein,
-    crm_decode,
-    persistence_0d,
-)
-from .losses.imbalance import focal, poly1
-from .losses.margins import logistic, zero_one
 from .losses.noise import gce, mae
 from .trees import Hierarchy
 
@@ -74,20 +69,19 @@ __version__: str
 __all__ = [
     "LDAM",
     "BalancedSoftmax",
-    "Criterion",
-    "Equalized",
-    "LogitAdjusted",
-    "adjust_logits",
-    "asymmetric",
     "ConditionalSoftmax",
     "Criterion",
+    "Equalized",
     "HierarchicalCrossEntropy",
     "Hierarchy",
     "LevelwiseCrossEntropy",
+    "LogitAdjusted",
     "PathConsistency",
     "SoftTreeWasserstein",
     "TreeSoftLabels",
     "TreeWasserstein",
+    "adjust_logits",
+    "asymmetric",
     "binary_cross_entropy",
     "binary_focal",
     "book",
@@ -128,10 +122,10 @@ __all__ = [
     "style",
     "tables",
     "tangent",
+    "trees",
     "tversky",
     "unhinged",
     "weights",
     "weston_watkins",
-    "trees",
     "zero_one",
 ]

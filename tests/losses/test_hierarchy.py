@@ -1,7 +1,5 @@
 """Losses of hierarchies: what their cards cannot say."""
 
-import gc
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -285,44 +283,6 @@ def test_leading_axes_are_kept(form):
         flat = HXE(RAGGED)(logits, labels)
         loss = HXE(RAGGED)(logits.reshape(2, 3, 4, 9), labels.reshape(2, 3, 4))
     torch.testing.assert_close(loss, flat.reshape(2, 3, 4))
-
-
-def seconds(calls, rounds=7):
-    """The best of interleaved rounds, one thread."""
-    best = dict.fromkeys(calls, np.inf)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    gc.disable()
-    try:
-        for _ in range(rounds):
-            for name, call in calls.items():
-                start = time.perf_counter()
-                call()
-                best[name] = min(best[name], time.perf_counter() - start)
-    finally:
-        gc.enable()
-        torch.set_num_threads(threads)
-    return best
-
-
-@pytest.mark.slow
-def test_a_thousand_classes_are_cheap_however_deep_the_tree():
-    trees = {
-        "shallow": Hierarchy.balanced(10, 3),
-        "deep": Hierarchy.random(np.random.default_rng(0), 1000),
-    }
-    assert trees["deep"].height >= 5 * trees["shallow"].height
-    logits, labels = batch(trees["deep"], 256, dtype=torch.float32)
-    calls = {}
-    for name, tree in trees.items():
-        for form, loss in (("fused", HXE(tree)), ("dense", textbook(tree, 0.1))):
-            calls[name, form] = lambda loss=loss: value_and_gradient(
-                loss, logits, labels
-            )
-    best = seconds(calls)
-    for name in trees:
-        assert best[name, "fused"] <= 0.35 * best[name, "dense"]
-    assert best["deep", "fused"] <= 2.5 * best["shallow", "fused"]
 
 
 # The other losses
