@@ -20,6 +20,7 @@ LAYERS = {  # what each part of lossbook may import from lossbook
     "losses": {"modes", "shapes", "card", "validate", "kernels", "ops", "losses"},
     "criterion": {"modes", "card", "validate", "losses"},
     "metrics": set(),
+    "calibration": set(),
     "data": {"data"},
     "check": {"card", "evidence", "losses", "check"},
     "experiment": {"losses", "criterion", "metrics", "data", "experiment"},
