@@ -293,10 +293,11 @@ def _forecasts(probabilities: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]
         raise TypeError(f"probabilities must be of a floating dtype, got {p.dtype}")
     if not np.issubdtype(y.dtype, np.integer):
         raise TypeError(f"labels must be integers, got {y.dtype}")
-    if y.shape != p.shape[:-1] and y.shape != p.shape[-2:-1]:
+    if y.shape not in (p.shape[:-1], p.shape[-2:-1]):
+        shared = f", or {p.shape[-2:-1]} for all of them" if p.ndim > 2 else ""
         raise ValueError(
-            f"labels must have the shape {p.shape[:-1]}, that of probabilities without "
-            f"the classes, or {p.shape[-2:-1]} for all, got {y.shape}"
+            "labels must have the shape of probabilities without the classes, "
+            f"{p.shape[:-1]}{shared}, got {y.shape}"
         )
     if not (p >= 0).all():
         raise ValueError(

@@ -8,6 +8,7 @@ import torch
 from scipy.optimize import minimize
 
 import lossbook
+from lossbook.losses import CATALOGUE
 
 RNG = np.random.default_rng(0)
 LOGITS = torch.tensor(3 * RNG.normal(size=(200, 4)))
@@ -67,7 +68,7 @@ def test_a_certain_mistake_has_no_pull(key):
 @pytest.mark.parametrize("key", ["brier", "spherical_score"])
 def test_no_climb_finds_a_steeper_gradient_than_the_card(key, classes):
     """Maximize the norm of the gradient from 20 starts."""
-    card = lossbook.losses.CATALOGUE[key]
+    card = CATALOGUE[key]
 
     def less_steep(z):
         _, slope = card.ref(z[None], np.array([0]))

@@ -107,4 +107,13 @@ CARD = LossCard(
         upper=math.inf,
         lipschitz=lambda temperature: math.sqrt(2) * temperature,
     ),
+    peers={
+        "torch.nn.functional.kl_div": (
+            "Takes log-probabilities of the student, has no temperature, and returns "
+            "one term a class."
+        ),
+        "optax.losses.kl_divergence": (
+            "Takes log-probabilities of the student, and has no temperature."
+        ),
+    },
 )

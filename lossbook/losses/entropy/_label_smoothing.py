@@ -137,4 +137,12 @@ CARD = LossCard(
         lower=None,
         upper=math.inf,
     ),
+    peers={
+        "torch.nn.functional.cross_entropy": (
+            "Has `label_smoothing` for epsilon, and the uniform convention only."
+        ),
+        "optax.losses.smooth_labels": (
+            "Returns the targets, of the uniform convention only."
+        ),
+    },
 )

@@ -73,4 +73,10 @@ CARD = LossCard(
         # One rival, p_y = 1/3: the largest 4 sqrt(2) p_y (1 - p_y)^2.
         lipschitz=16 * math.sqrt(2) / 27,
     ),
+    peers={
+        "sklearn.metrics.brier_score_loss": (
+            "Takes probabilities and returns the mean, for two classes half of it "
+            "unless `scale_by_half` is false."
+        ),
+    },
 )
