@@ -195,6 +195,9 @@ def test_temperature_scaling_is_scikit_learns():
         def decision_function(self, logits):
             return logits
 
+        def predict(self, logits):
+            return self.classes_[logits.argmax(-1)]
+
     rng = np.random.default_rng(0)
     logits = 6 * rng.normal(size=(2000, 4))
     cumulated = torch.tensor(logits / 3).softmax(-1).cumsum(-1).numpy()

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import torch
 
 from lossbook import validate
 from lossbook.card import LossCard, Param, Properties, SpecialCase
@@ -43,7 +44,7 @@ def confidence_penalty(
     validate.logits_and_labels(logits, labels)
     log_p = upcast(logits).log_softmax(-1)
     # 0 log 0 is 0, with a gradient of 0, also for a class that is ruled out.
-    log_p_or_0 = log_p.masked_fill(log_p.isneginf(), 0.0)
+    log_p_or_0 = torch.where(log_p.isneginf(), 0.0, log_p)
     entropy = -(log_p.exp() * log_p_or_0).sum(-1)
     loss = -at_label(log_p, labels) - beta * entropy
     return validate.explain_nan("logits", logits, loss)

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import torch
 from scipy.special import rel_entr
 from torch import Tensor
 
@@ -52,11 +53,11 @@ def distillation(
     z = upcast(logits)
     q = targets.to(z.dtype)
     impossible = q == 0
-    log_q = q.masked_fill(impossible, 1.0).log().masked_fill(impossible, -math.inf)
+    log_q = torch.where(impossible, -math.inf, torch.where(impossible, 1.0, q).log())
     log_q_t = _log_softened(log_q, over_classes(temperature))
     log_p_t = _log_softened(z, over_classes(temperature))
     # 0 log 0 is 0: what the teacher excludes adds nothing.
-    ratio = (log_q_t - log_p_t).masked_fill(impossible, 0.0)
+    ratio = torch.where(impossible, 0.0, log_q_t - log_p_t)
     loss = temperature**2 * (log_q_t.exp() * ratio).sum(-1)
     return validate.explain_nan("logits", logits, loss)
 
