@@ -1,5 +1,6 @@
 from . import (
     book,
+    calibration,
     card,
     check,
     data,
@@ -18,7 +19,14 @@ from . import (
     weights,
 )
 from .criterion import Criterion
-from .losses.entropy import binary_cross_entropy, cross_entropy, soft_cross_entropy
+from .losses.entropy import (
+    binary_cross_entropy,
+    confidence_penalty,
+    cross_entropy,
+    distillation,
+    label_smoothing,
+    soft_cross_entropy,
+)
 from .losses.hierarchy import (
     ConditionalSoftmax,
     HierarchicalCrossEntropy,
@@ -63,6 +71,7 @@ from .losses.margins import (
     zero_one,
 )
 from .losses.noise import gce, mae
+from .losses.proper import brier, spherical_score
 from .trees import Hierarchy
 
 __version__: str
@@ -85,13 +94,17 @@ __all__ = [
     "binary_cross_entropy",
     "binary_focal",
     "book",
+    "brier",
+    "calibration",
     "card",
     "check",
+    "confidence_penalty",
     "crammer_singer",
     "crm_decode",
     "cross_entropy",
     "data",
     "dice",
+    "distillation",
     "evidence",
     "experiment",
     "explore",
@@ -101,6 +114,7 @@ __all__ = [
     "gce",
     "hinge",
     "kernels",
+    "label_smoothing",
     "lee_lin_wahba",
     "logistic",
     "losses",
@@ -116,6 +130,7 @@ __all__ = [
     "sigmoid_loss",
     "smooth_hinge",
     "soft_cross_entropy",
+    "spherical_score",
     "squared",
     "squared_hinge",
     "stats",

@@ -32,6 +32,7 @@ LAYERS = {  # what each part of lossbook may import from lossbook
     },
     "criterion": {"modes", "card", "validate", "losses"},
     "metrics": {"trees"},
+    "calibration": set(),
     "data": {"data"},
     "check": {"card", "evidence", "losses", "check"},
     "experiment": {"losses", "criterion", "metrics", "data", "experiment"},

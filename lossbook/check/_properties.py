@@ -333,7 +333,7 @@ def monotone(card: LossCard, params: Params) -> float:
     """Return by how much the loss ever rises as the true class's score rises."""
     walk, truth = _path(card)
     loss = _loss(card, (walk, truth), params)
-    return float((loss[1:] - loss[:-1]).max() / (1 + loss.abs().max()))
+    return float((loss - loss.cummin(0).values).max() / (1 + loss.abs().max()))
 
 
 @refutes

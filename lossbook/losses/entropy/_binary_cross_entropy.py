@@ -68,4 +68,8 @@ CARD = LossCard(
         upper=math.inf,
         lipschitz=1.0,
     ),
+    peers={
+        "torch.nn.BCEWithLogitsLoss": "",
+        "optax.losses.sigmoid_binary_cross_entropy": "",
+    },
 )

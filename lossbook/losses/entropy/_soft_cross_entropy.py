@@ -72,4 +72,12 @@ CARD = LossCard(
         upper=math.inf,
         lipschitz=math.sqrt(2),
     ),
+    peers={
+        "torch.nn.functional.cross_entropy": (
+            "Is nan where a class has target 0 and logit -inf."
+        ),
+        "optax.losses.softmax_cross_entropy": (
+            "Is nan where a class has target 0 and logit -inf."
+        ),
+    },
 )
