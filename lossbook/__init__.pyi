@@ -4,6 +4,7 @@ from . import (
     card,
     check,
     data,
+    diagnose,
     evidence,
     experiment,
     explore,
@@ -18,6 +19,7 @@ from . import (
     trees,
     weights,
 )
+from .compare import compare
 from .criterion import Criterion
 from .losses.entropy import (
     binary_cross_entropy,
@@ -98,11 +100,13 @@ __all__ = [
     "calibration",
     "card",
     "check",
+    "compare",
     "confidence_penalty",
     "crammer_singer",
     "crm_decode",
     "cross_entropy",
     "data",
+    "diagnose",
     "dice",
     "distillation",
     "evidence",

@@ -5,6 +5,7 @@ global state.
 """
 
 from lossbook.data._costs import cheapest, ordered_costs, random_costs, zero_one_costs
+from lossbook.data._csv import read_csv
 from lossbook.data._files import Source, cifar10, cifar100, fashion_mnist, mnist
 from lossbook.data._gaussians import (
     gaussian_tree,
@@ -43,6 +44,7 @@ __all__ = [
     "pair_noise",
     "random_costs",
     "rare_blobs",
+    "read_csv",
     "repeat",
     "rings",
     "spirals",
