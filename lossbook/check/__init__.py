@@ -1,4 +1,4 @@
-"""Public checks of a loss: is the code what its card says?
+r"""Public checks of a loss: is the code what its card says?
 
 A check takes a card and tries to break it. It returns `Evidence`, or raises `Refuted`
 with what was found. The package's own tests are thin calls to these functions, and so
@@ -51,7 +51,7 @@ loss, what was to hold, the case that breaks it, and by how much:
 >>> try:
 ...     check.property_of(wrong, "convex")
 ... except Refuted as refuted:
-...     print(str(refuted).replace(": ", ":\\n"))
+...     print(str(refuted).replace(": ", ":\n"))
 Squared miss:
 refuter and card agree on 'convex' within 0:
 convex = True at {} (violated by 0.248), which is off by 1
