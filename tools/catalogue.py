@@ -17,6 +17,7 @@ from tools.markdown import page, raw, table
 
 FOLDER = Path("book/generated")
 LOOK = "lb-cards"
+NO_BREAK = "\N{NO-BREAK SPACE}"
 # What an explorer of several losses shows over each variable.
 DRAWN = {
     "p": "the probability $p$ of the true class: the loss $\\psi(p)$, its gradient "
@@ -152,17 +153,21 @@ def properties_page(cards: Sequence[LossCard]) -> str:
         "counterexample. *No* means that the search finds a counterexample each time. "
         "A bound must not be passed, and must be reached up to one part in a hundred. "
         "So a *no* is shown by its witness, up to rounding; a *yes* is not proved by "
-        "any number of inputs. The column *Source* names the article that the card "
-        "cites; look there, and in what it cites, for proofs."
+        "any number of inputs. Beside each name stands the article that the card cites; "
+        "look there, and in what it cites, for proofs."
     )
     titles = [*tables.SAID.values(), *tables.BOUNDS.values()]
-    header = ["Loss", *(title.capitalize() for title in titles), "Source"]
+    header = ["Loss", *(title.capitalize() for title in titles)]
     blocks = [*sections(searched, header, properties_row)]
     if any(states_something(card) for card in others):
         blocks += [
             "## Stated, but not searched",
             "The search does not cover losses of these kinds.",
-            table(header, [properties_row(c) for c in others if states_something(c)]),
+            table(
+                header,
+                [properties_row(card) for card in others if states_something(card)],
+                look=LOOK,
+            ),
         ]
     return page("Properties of the losses", intro, meaning, checked, *blocks)
 
@@ -170,10 +175,9 @@ def properties_page(cards: Sequence[LossCard]) -> str:
 def properties_row(card: LossCard) -> list[str]:
     """One loss in the table of properties."""
     return [
-        link(card),
+        f"{link(card)} {{cite:p}}`{card.cite}`",
         *(tables.statement(card, name) for name in tables.SAID),
         *(tables.bound(card, name) for name in tables.BOUNDS),
-        f"{{cite:t}}`{card.cite}`",
     ]
 
 
@@ -221,7 +225,7 @@ def special_cases_page(
         figure(known, relations),
         tested,
         "## As a table",
-        table(header, rows),
+        table(header, rows, look=LOOK),
     )
 
 
@@ -231,12 +235,13 @@ def settings(relation: tables.Relation, card: LossCard) -> str:
     for name, value in relation.at.items():
         sign = "→" if name == relation.tends else "="
         parts.append(f"{symbol(name, card.params[name].tex)} {sign} {value:g}")
-    return ", ".join(parts).replace("-", "−")
+    # A break may come after a comma, not beside a sign.
+    return ", ".join(part.replace(" ", NO_BREAK) for part in parts).replace("-", "−")
 
 
 def times(relation: tables.Relation) -> str:
     """The factor of a special case; nothing for 1."""
-    return "" if relation.factor == 1 else f"{relation.factor:.4g} ×"
+    return "" if relation.factor == 1 else f"{relation.factor:.4g}{NO_BREAK}×"
 
 
 def figure(known: Mapping[str, LossCard], relations: Sequence[tables.Relation]) -> str:
@@ -308,7 +313,7 @@ def elsewhere_page(cards: Sequence[LossCard]) -> str:
         ]
         blocks += [
             f"## {family.capitalize()}",
-            table(["Loss", "Elsewhere", "Difference"], rows),
+            table(["Loss", "Elsewhere", "Difference"], rows, look=LOOK),
         ]
     if without:
         names = ", ".join(link(card) for _, m in by_family(without) for card in m)

@@ -29,7 +29,10 @@ def tex(card: LossCard, expression: Any) -> str:
     """
     import sympy
 
-    names = {sympy.Symbol(n, real=True): q.tex for n, q in card.params.items() if q.tex}
+    names = {
+        sympy.Symbol(name, real=True): param.tex or name_tex(name)
+        for name, param in card.params.items()
+    }
     text = str(
         sympy.latex(
             expression,
@@ -39,6 +42,20 @@ def tex(card: LossCard, expression: Any) -> str:
         )
     )
     return text.replace(r"\ln{\left(p \right)}", r"\ln p").replace("- \\ln", "-\\ln")
+
+
+def name_tex(name: str) -> str:
+    r"""Return a parameter's name in TeX: a Greek letter, or upright as a word.
+
+    >>> name_tex("gamma"), name_tex("q"), name_tex("max_margin")
+    ('\\\\gamma', 'q', '\\\\mathrm{max\\\\ margin}')
+    """
+    import sympy
+
+    written = str(sympy.latex(sympy.Symbol(name)))
+    if len(name) == 1 or written.startswith("\\"):
+        return written
+    return rf"\mathrm{{{name.replace('_', chr(92) + ' ')}}}"
 
 
 def gradient(card: LossCard) -> Any:
