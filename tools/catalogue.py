@@ -153,8 +153,8 @@ def properties_page(cards: Sequence[LossCard]) -> str:
         "counterexample. *No* means that the search finds a counterexample each time. "
         "A bound must not be passed, and must be reached up to one part in a hundred. "
         "So a *no* is shown by its witness, up to rounding; a *yes* is not proved by "
-        "any number of inputs. Beside each name stands the article that the card cites; "
-        "look there, and in what it cites, for proofs."
+        "any number of inputs. Beside each name stands the article that the card "
+        "cites; look there, and in what it cites, for proofs."
     )
     titles = [*tables.SAID.values(), *tables.BOUNDS.values()]
     header = ["Loss", *(title.capitalize() for title in titles)]

@@ -49,7 +49,7 @@ def name_tex(name: str) -> str:
 
     >>> name_tex("gamma"), name_tex("q"), name_tex("max_margin")
     ('\\\\gamma', 'q', '\\\\mathrm{max\\\\ margin}')
-    """
+    ('\\gamma', 'q', '\\mathrm{max\\ margin}')
     import sympy
 
     written = str(sympy.latex(sympy.Symbol(name)))
