@@ -48,8 +48,8 @@ def name_tex(name: str) -> str:
     r"""Return a parameter's name in TeX: a Greek letter, or upright as a word.
 
     >>> name_tex("gamma"), name_tex("q"), name_tex("max_margin")
-    ('\\\\gamma', 'q', '\\\\mathrm{max\\\\ margin}')
     ('\\gamma', 'q', '\\mathrm{max\\ margin}')
+    """
     import sympy
 
     written = str(sympy.latex(sympy.Symbol(name)))
