@@ -55,10 +55,12 @@ def sections(
     header: Sequence[str],
     row: Callable[[LossCard], list[str]],
 ) -> Iterator[str]:
-    """A heading and a table for each family."""
+    """A heading and a table for each family; columns without a word are left out."""
     for family, members in by_family(cards):
+        columns = zip(header, *map(row, members), strict=True)
+        titles, *rows = zip(*(c for c in columns if any(c[1:])), strict=True)
         yield f"## {family.capitalize()}"
-        yield table(header, [row(card) for card in members], look=LOOK)
+        yield table(titles, rows, look=LOOK)
 
 
 def link(card: LossCard) -> str:
@@ -107,14 +109,14 @@ def catalogue_row(card: LossCard) -> list[str]:
     if card.formula is not None:
         gradient = f"${tables.tex(card, tables.gradient(card))}$"
     params = [
-        f"`{name}`: {param.meaning}; {api.span(param)}, default {param.default:g}"
+        f"`{name}`: {param.meaning}; {api.span(param)}, default {param.default:.4g}"
         for name, param in card.params.items()
     ]
     return [
         f"{link(card)}, `{card.kind}`. {card.summary}",
         f"${tables.formula(card)}$" if card.formula else "",
         gradient,
-        ". ".join(params),
+        "<br>".join(params),
     ]
 
 
@@ -126,9 +128,9 @@ def properties_page(cards: Sequence[LossCard]) -> str:
     searched = [card for card in cards if card.kind in CHECKS["properties"].kinds]
     others = [card for card in cards if card not in searched]
     intro = (
-        "What the cards state: *yes*, *no*, or for which parameters. An empty cell "
-        "means that nothing is stated. The last columns are the infimum and the "
-        "supremum of the loss over all inputs, and the supremum of its gradient's "
+        "What the cards state: *yes*, *no*, or for which parameters. An empty cell, or "
+        "no column, means that nothing is stated. The last columns are the infimum and "
+        "the supremum of the loss over all inputs, and the supremum of its gradient's "
         "Euclidean norm, the Lipschitz constant."
     )
     meaning = "\n".join(
@@ -156,8 +158,8 @@ def properties_page(cards: Sequence[LossCard]) -> str:
         "any number of inputs. Beside each name stands the article that the card "
         "cites; look there, and in what it cites, for proofs."
     )
-    titles = [*tables.SAID.values(), *tables.BOUNDS.values()]
-    header = ["Loss", *(title.capitalize() for title in titles)]
+    titles = [title.capitalize() for title in tables.SAID.values()]
+    header = ["Loss", *titles, "Infimum, supremum", "Lipschitz"]
     blocks = [*sections(searched, header, properties_row)]
     if any(states_something(card) for card in others):
         blocks += [
@@ -177,7 +179,8 @@ def properties_row(card: LossCard) -> list[str]:
     return [
         f"{link(card)} {{cite:p}}`{card.cite}`",
         *(tables.statement(card, name) for name in tables.SAID),
-        *(tables.bound(card, name) for name in tables.BOUNDS),
+        ", ".join(filter(None, (tables.bound(card, n) for n in ("lower", "upper")))),
+        tables.bound(card, "lipschitz"),
     ]
 
 
@@ -196,8 +199,9 @@ def special_cases_page(
     title = "Special cases and limits"
     intro = (
         "A line leads from a loss to one that it contains. Its label says at which "
-        "parameters; a factor says how many times the loss on the right it then is. "
-        "On a dashed line the parameter only tends to its value."
+        "parameters; all others, and those of the loss on the right, are at their "
+        "defaults. A factor says how many times the loss on the right it then is. On a "
+        "dashed line the parameter only tends to its value."
     )
     if not relations:
         return page(title, "No loss of this build contains another.")
@@ -298,9 +302,8 @@ def elsewhere_page(cards: Sequence[LossCard]) -> str:
     intro = (
         "Other libraries have some of these losses, under the same name or another. "
         "*Equal* means equal values on the same input, with the reduction left out; "
-        "otherwise the sentence says what differs. `make peers` installs the "
-        "libraries and compares each pair; the tests are in `tests/peers`, a file a "
-        "family."
+        "otherwise the sentence says what differs. `make peers` compares each pair; "
+        "the tests are in `tests/peers`, a file a family."
     )
     with_peers = [card for card in cards if card.peers]
     without = [card for card in cards if not card.peers]

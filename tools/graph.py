@@ -4,7 +4,7 @@ Layers run from left to right, general losses to special ones. An edge that pass
 layer gets a place in it, so that no line runs through a box. Nothing is random.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import fmean
@@ -12,8 +12,8 @@ from statistics import fmean
 from lossbook.explore.figure import escape
 
 ROW = 34.0  # height of a box, and of the room for an edge's label
-LETTER, SMALL_LETTER = 7.9, 6.7  # widths of letters in boxes and on edges
-BEND = 70.0  # room in which the lines change their height
+LETTER, SMALL_LETTER = 7.9, 6.1  # widths of letters in boxes and on edges
+BEND = 56.0  # room in which the lines change their height
 PAD, GAP = 12.0, 22.0
 SWEEPS = 12
 
@@ -123,10 +123,10 @@ def components(edges: Sequence[Edge]) -> list[list[Edge]]:
 class Layout:
     """The places of one connected part."""
 
-    def __init__(self, edges: Sequence[Edge], columns: int) -> None:
+    def __init__(self, edges: Sequence[Edge]) -> None:
         layer, turned = layers_of(edges)
         self.named = {name: Box(layer[name], name) for name in sorted(layer)}
-        self.columns: list[list[Box]] = [[] for _ in range(columns)]
+        self.columns: list[list[Box]] = [[] for _ in range(1 + max(layer.values()))]
         for box in self.named.values():
             self.columns[box.layer].append(box)
         self.paths = [self.path(edge, edge in turned) for edge in edges]
@@ -253,16 +253,15 @@ def svg(
         title: what the picture shows, for those who do not see it.
         identity: the beginning of all ids.
     """
-    parts = components(edges)
-    columns = 1 + max(max(layers_of(part)[0].values()) for part in parts)
-    layouts = [Layout(part, columns) for part in parts]
-    x = places(layouts, columns)
     drawn: list[str] = []
-    top = PAD
-    for layout in layouts:
+    top, width = PAD, 0.0
+    for part in components(edges):
+        layout = Layout(part)
+        x = places(layout)
         drawn += draw(layout, x, top, classes, identity)
         top += layout.height + GAP
-    width, height = x[0][1] + PAD, top - GAP + PAD
+        width = max(width, x[0][1] + PAD)
+    height = top - GAP + PAD
     arrow = (
         f'<defs><marker id="{identity}-arrow" viewBox="0 0 10 10" refX="9" refY="5" '
         'markerWidth="8" markerHeight="8" orient="auto-start-reverse">'
@@ -276,17 +275,17 @@ def svg(
     )
 
 
-def places(layouts: Iterable[Layout], columns: int) -> list[tuple[float, float]]:
+def places(layout: Layout) -> list[tuple[float, float]]:
     """Left and right end of each layer, by its number."""
+    columns = len(layout.columns)
     widths, labels = [0.0] * columns, [0.0] * columns
-    for layout in layouts:
-        for box in layout.named.values():
-            width = LETTER * len(box.name) + 2 * PAD
-            widths[box.layer] = max(widths[box.layer], width)
-        for path in layout.paths:
-            layer = path.boxes[0].layer
-            room = SMALL_LETTER * len(path.edge.label) + PAD
-            labels[layer] = max(labels[layer], room)
+    for box in layout.named.values():
+        width = LETTER * len(box.name) + 2 * PAD
+        widths[box.layer] = max(widths[box.layer], width)
+    for path in layout.paths:
+        layer = path.boxes[0].layer
+        room = SMALL_LETTER * len(path.edge.label) + PAD
+        labels[layer] = max(labels[layer], room)
     ends, x = [], PAD
     for layer in range(columns - 1, -1, -1):
         ends.append((x, x + widths[layer]))

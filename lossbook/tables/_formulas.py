@@ -1,6 +1,7 @@
 """Formulas of cards, and what follows from them, as expressions and in TeX."""
 
 import math
+import re
 from fractions import Fraction
 from functools import cache
 from typing import Any
@@ -33,15 +34,22 @@ def tex(card: LossCard, expression: Any) -> str:
         sympy.Symbol(name, real=True): param.tex or name_tex(name)
         for name, param in card.params.items()
     }
+    return plain_tex(expression, symbol_names=names)
+
+
+def plain_tex(expression: Any, **options: Any) -> str:
+    r"""Return TeX as the chapters write it: the logarithm of one thing has no brackets.
+
+    >>> plain_tex(exact(math.log(4))), plain_tex(exact(0.75))
+    ('\\ln 4', '\\frac{3}{4}')
+    """
+    import sympy
+
     text = str(
-        sympy.latex(
-            expression,
-            ln_notation=True,
-            inv_trig_style="full",
-            symbol_names=names,
-        )
+        sympy.latex(expression, ln_notation=True, inv_trig_style="full", **options)
     )
-    return text.replace(r"\ln{\left(p \right)}", r"\ln p").replace("- \\ln", "-\\ln")
+    text = re.sub(r"\\ln{\\left\((\\?\w+) \\right\)}", r"\\ln \1", text)
+    return text.replace("- \\ln", "-\\ln")
 
 
 def name_tex(name: str) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from lossbook.card import Kind, LossCard, Param
 from lossbook.losses import CATALOGUE
-from lossbook.tables._formulas import exact, tex, without_floats
+from lossbook.tables._formulas import exact, plain_tex, tex, without_floats
 
 SHOWN = {
     "convex": "convex",
@@ -193,7 +193,7 @@ def _ends(
             for _ in range(60):
                 middle = (near + far) / 2
                 near, far = (middle, far) if holds(middle) else (near, middle)
-            rounded = float(f"{near:.6g}")
+            rounded = float(f"{round(near, 9):.6g}")
             if math.isclose(rounded, near, rel_tol=1e-9, abs_tol=1e-9):
                 near = rounded
         found.append((near, holds(near)))
@@ -263,4 +263,4 @@ def _number(value: float) -> str:
     found = exact(value)
     if isinstance(found, sympy.Float):
         return f"{value:.4g}"
-    return str(sympy.latex(found, ln_notation=True, fold_short_frac=True))
+    return plain_tex(found, fold_short_frac=True)
