@@ -88,30 +88,22 @@ def training_page() -> str:
 
 
 def family_page(family: str) -> str:
-    """The losses of a family: documentation, then what the card states."""
+    """The losses of a family, what their cards state, then what is no loss."""
     cards = [card for card in CATALOGUE.values() if card.family == family]
     blocks = [f"# Losses: {family}"]
     for card in sorted(cards, key=lambda each: each.key):
         blocks += [f"## {card.name}", function(f"lossbook.{card.key}"), facts(card)]
     others = without_card(family)
     if others:
-        blocks.append("## Without a card")
-        blocks.append("What is no loss of examples, or has no properties to check.")
+        blocks += ["## Without a card", "These are no losses; they belong to them."]
         blocks += [function(f"lossbook.{name}") for name in others]
     return "\n\n".join(blocks) + "\n"
 
 
 def without_card(family: str) -> list[str]:
     """The public names of a family that have no card, such as decoders."""
-    package = f"lossbook.losses.{family}."
-    return [
-        name
-        for name in sorted(lossbook.__all__)
-        if name not in CATALOGUE
-        and (getattr(getattr(lossbook, name), "__module__", "") or "").startswith(
-            package
-        )
-    ]
+    package = importlib.import_module(f"lossbook.losses.{family}")
+    return sorted(set(package.__all__) - CATALOGUE.keys())
 
 
 def facts(card: LossCard) -> str:
