@@ -12,10 +12,11 @@ from statistics import fmean
 from lossbook.explore.figure import escape
 
 ROW = 34.0  # height of a box, and of the room for an edge's label
-LETTER, SMALL_LETTER = 7.9, 6.1  # widths of letters in boxes and on edges
-BEND = 56.0  # room in which the lines change their height
+LETTER, SMALL_LETTER = 7.3, 5.8  # widths of letters in boxes and on edges
+BEND = 46.0  # room in which the lines change their height
 PAD, GAP = 12.0, 22.0
 SWEEPS = 12
+SMALLEST = 0.85  # how far the page may shrink the drawing before it scrolls
 
 
 @dataclass(frozen=True)
@@ -270,7 +271,7 @@ def svg(
     return (
         f'<svg role="img" aria-labelledby="{identity}-title" '
         f'viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" '
-        f'height="{height:.0f}"><title id="{identity}-title">{escape(title)}</title>'
+        f'height="{height:.0f}" style="min-width:{SMALLEST * width:.0f}px"><title id="{identity}-title">{escape(title)}</title>'
         f"{arrow}{''.join(drawn)}</svg>"
     )
 

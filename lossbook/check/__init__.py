@@ -11,7 +11,7 @@ holds: value and gradient equal the reference within 1e-09, over 12 settings
 
 `CHECKS` lists all of them, `applicable(card)` those for a card's kind.
 
-**Your own loss.** Write it twice, in torch and in numpy with the gradient by hand:
+To check a loss of your own, write it twice, in numpy with the gradient by hand:
 
 >>> import numpy as np
 >>> def squared_miss(logits, labels):

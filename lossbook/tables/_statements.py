@@ -33,7 +33,7 @@ CALLED_WITH: dict[Kind, str] = {
     "cosine": "cosines and integer labels",
     "pair": "embeddings and how they relate",
     "batch": "a batch as a whole: it is no sum over examples",
-    "stateful": "as its call says; it remembers, or learns weights of its own",
+    "stateful": "what its call says; it remembers, or learns weights of its own",
 }
 
 
