@@ -271,7 +271,8 @@ def svg(
     return (
         f'<svg role="img" aria-labelledby="{identity}-title" '
         f'viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" '
-        f'height="{height:.0f}" style="min-width:{SMALLEST * width:.0f}px"><title id="{identity}-title">{escape(title)}</title>'
+        f'height="{height:.0f}" style="min-width:{SMALLEST * width:.0f}px">'
+        f'<title id="{identity}-title">{escape(title)}</title>'
         f"{arrow}{''.join(drawn)}</svg>"
     )
 
