@@ -129,9 +129,9 @@ def properties_page(cards: Sequence[LossCard]) -> str:
     others = [card for card in cards if card not in searched]
     intro = (
         "What the cards state: *yes*, *no*, or for which parameters. An empty cell, or "
-        "no column, means that nothing is stated. The last columns are the infimum and "
-        "the supremum of the loss over all inputs, and the supremum of its gradient's "
-        "Euclidean norm, the Lipschitz constant."
+        "no column, means that nothing is stated. The last columns are the range of "
+        "the loss over all inputs, from its infimum to its supremum, and the supremum "
+        "of its gradient's Euclidean norm, the Lipschitz constant."
     )
     meaning = "\n".join(
         [
@@ -159,7 +159,7 @@ def properties_page(cards: Sequence[LossCard]) -> str:
         "cites; look there, and in what it cites, for proofs."
     )
     titles = [title.capitalize() for title in tables.SAID.values()]
-    header = ["Loss", *titles, "Infimum, supremum", "Lipschitz"]
+    header = ["Loss", *titles, "Range", "Lipschitz"]
     blocks = [*sections(searched, header, properties_row)]
     if any(states_something(card) for card in others):
         blocks += [
@@ -179,9 +179,16 @@ def properties_row(card: LossCard) -> list[str]:
     return [
         f"{link(card)} {{cite:p}}`{card.cite}`",
         *(tables.statement(card, name) for name in tables.SAID),
-        ", ".join(filter(None, (tables.bound(card, n) for n in ("lower", "upper")))),
+        span(tables.bound(card, "lower"), tables.bound(card, "upper")),
         tables.bound(card, "lipschitz"),
     ]
+
+
+def span(low: str, high: str) -> str:
+    """From the infimum to the supremum, either of which may be unknown."""
+    if low and high:
+        return f"{low} to {high}"
+    return f"from {low}" if low else f"up to {high}" if high else ""
 
 
 def states_something(card: LossCard) -> bool:

@@ -1,5 +1,6 @@
 """The Markdown of generated pages."""
 
+import re
 from collections.abc import Sequence
 
 
@@ -22,8 +23,13 @@ def table(
     for row in [header, *rows]:
         marks = ["* -"] + ["  -"] * (len(row) - 1)
         for mark, cell in zip(marks, row, strict=True):
-            lines.append(f"{mark} {' '.join(str(cell).split())}")
+            lines.append(f"{mark} {one_line(str(cell))}")
     return "\n".join([*lines, ":::"])
+
+
+def one_line(text: str) -> str:
+    """The text without breaks of the line; spaces that must not break stay."""
+    return re.sub(r"[ \t\n]+", " ", text).strip(" \n")
 
 
 def page(title: str, *blocks: str) -> str:

@@ -58,6 +58,13 @@ def test_what_is_stated_is_in_the_table_of_properties(card, pages):
         assert [s for s in stated if s] == [c for c in cells if c in stated and c]
 
 
+def test_a_range_says_which_end_it_knows():
+    assert catalogue.span("$0$", "$1$") == "$0$ to $1$"
+    assert catalogue.span("$0$", "") == "from $0$"
+    assert catalogue.span("", "$1$") == "up to $1$"
+    assert catalogue.span("", "") == ""
+
+
 def test_what_no_check_covers_stands_apart():
     card = replace(CATALOGUE["mae"], kind="batch", name="Strange")
     text = catalogue.properties_page([CATALOGUE["gce"], card])
@@ -76,7 +83,7 @@ def test_each_relation_is_a_line_and_a_row(pages):
     assert text.count("* - ") - 1 == len(found)
     gce, mae = CATALOGUE["gce"], CATALOGUE["mae"]
     assert re.search(
-        rf"\* - {re.escape(catalogue.link(gce))}\n  - q\W=\W1\n  - 0\.5\W×\n"
+        rf"\* - {re.escape(catalogue.link(gce))}\n  - q\xa0=\xa01\n  - 0\.5\xa0×\n"
         rf"  - {re.escape(catalogue.link(mae))}\n  - .*check\.special_cases",
         text,
     )
