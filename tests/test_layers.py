@@ -51,7 +51,7 @@ LAYERS = {  # what each part of lossbook may import from lossbook
     "explore": {"card", "style", "explore"},
     "stats": set(),
     "plots": {"style", "plots"},
-    "tables": {"card", "losses"},
+    "tables": {"card", "losses", "tables"},
     "book": {"evidence", "style"},
     "__init__": set(),
 }

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
-from tools import api, notebooks
+from tools import api, catalogue, notebooks
+from tools.markdown import page, table
 from tools.paths import CONSTRAINTS
 
 FOLDER = Path("book/generated")
@@ -64,26 +65,12 @@ def generate(shown: Shown) -> dict[Path, str]:
         FOLDER / "verdicts.md": verdicts_page(list(statements(shown, "verdict"))),
         FOLDER / "times.md": times_page(seconds_of(shown)),
         FOLDER / "environment.md": environment_page(),
+        **catalogue.generate(),
         **api.generate(),
     }
 
 
-# --- Markdown ------------------------------------------------------------------
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table that leaves pipes and formulas in its cells alone."""
-    lines = [":::{list-table}", ":header-rows: 1", ""]
-    for row in [header, *rows]:
-        marks = ["* -"] + ["  -"] * (len(row) - 1)
-        for mark, cell in zip(marks, row, strict=True):
-            lines.append(f"{mark} {' '.join(str(cell).split())}")
-    return "\n".join([*lines, ":::"])
-
-
-def page(title: str, *blocks: str) -> str:
-    """A page of blocks under a title."""
-    return "\n\n".join([f"# {title}", *blocks]) + "\n"
+# --- notebooks -----------------------------------------------------------------
 
 
 def title_of(notebook: NotebookNode) -> str:
