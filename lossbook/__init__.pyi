@@ -19,7 +19,7 @@ from . import (
     trees,
     weights,
 )
-from .compare import compare
+from ._compare import Comparison, compare
 from .criterion import Criterion
 from .losses.entropy import (
     binary_cross_entropy,
@@ -80,6 +80,7 @@ __version__: str
 __all__ = [
     "LDAM",
     "BalancedSoftmax",
+    "Comparison",
     "ConditionalSoftmax",
     "Criterion",
     "Equalized",

@@ -60,7 +60,8 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from lossbook import compare, data
+    from lossbook import data
+    from lossbook._compare import compare
     from lossbook.losses import CATALOGUE
 
     for loss in (options.candidate, options.baseline):

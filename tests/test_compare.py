@@ -6,10 +6,9 @@ import pytest
 
 from lossbook import compare, data
 from lossbook.__main__ import main
-from lossbook.compare import METRICS, settings
+from lossbook._compare import METRICS, settings
 from lossbook.experiment import Config
 
-# The package's name `compare` is the function; this is its module's content.
 QUICK = {"data": "iris", "epochs": 8, "learning_rate": 0.02, "progress": False}
 
 

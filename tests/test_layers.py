@@ -35,9 +35,9 @@ LAYERS = {  # what each part of lossbook may import from lossbook
     "calibration": set(),
     "data": {"data"},
     "check": {"card", "evidence", "losses", "check"},
-    "compare": {"data", "experiment", "losses", "plots", "stats"},
+    "_compare": {"data", "experiment", "losses", "plots", "stats"},
     "diagnose": set(),
-    "__main__": {"compare", "data", "losses", "tables"},
+    "__main__": {"_compare", "data", "losses", "tables"},
     "experiment": {
         "card",
         "criterion",

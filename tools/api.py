@@ -22,7 +22,7 @@ WITHOUT_PAGE = {"losses"}
 
 def generate() -> dict[Path, str]:
     """All API pages: path in the source tree -> text."""
-    texts = {"training": training_page()}
+    texts = {"training": training_page(), "comparing": comparing_page()}
     for family in sorted({card.family for card in CATALOGUE.values()}):
         texts[f"losses-{family}"] = family_page(family)
     for name in public_modules():
@@ -85,6 +85,21 @@ def resolve(name: str) -> Any:
 def training_page() -> str:
     """What turns a loss per example into a number to train with."""
     return f"# Training\n\n{function('lossbook.Criterion')}\n"
+
+
+def comparing_page() -> str:
+    """An A/B test of two losses, from Python and from the shell."""
+    names = ("lossbook.compare", "lossbook.Comparison")
+    shell = (
+        "From the shell, also with a table of your own:\n\n"
+        "```bash\n"
+        "python -m lossbook compare focal cross_entropy --data digits --imbalance 50\n"
+        "python -m lossbook compare mae cross_entropy --csv table.csv --label kind\n"
+        "python -m lossbook list\n"
+        "python -m lossbook show focal\n"
+        "```"
+    )
+    return "\n\n".join(["# Comparing", *map(function, names), shell]) + "\n"
 
 
 def family_page(family: str) -> str:
