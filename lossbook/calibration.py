@@ -27,7 +27,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
         labels: (...), the true class, 0 to C - 1.
 
     Returns:
-        T: above 1 for a model that is too sure, below 1 for one that is too timid.
+        T, above 1 for a model that is too sure, below 1 for one that is too timid.
 
     Raises:
         ValueError: for shapes that do not fit, values that are no logits or labels, or

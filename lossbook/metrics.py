@@ -189,7 +189,7 @@ class BrierDecomposition:
 
     @property
     def total(self) -> np.ndarray:
-        """Return reliability - resolution + uncertainty + within: the Brier score."""
+        """Return the Brier score, reliability - resolution + uncertainty + within."""
         return self.reliability - self.resolution + self.uncertainty + self.within
 
 

@@ -262,12 +262,12 @@ class Hierarchy:
 
     @cached_property
     def start(self) -> np.ndarray:
-        """Return (n,): `order[start[v]:stop[v]]` are the classes below node v."""
+        """Return where the classes below each node begin in `order`, (n,)."""
         return _fixed(self._intervals[0])
 
     @cached_property
     def stop(self) -> np.ndarray:
-        """Return (n,): `order[start[v]:stop[v]]` are the classes below node v."""
+        """Return where the classes below each node end in `order`, (n,)."""
         return _fixed(self._intervals[1])
 
     def node(self, name: str) -> int:
@@ -327,7 +327,7 @@ class Hierarchy:
 
     @cached_property
     def levels(self) -> np.ndarray:
-        """Return (height, C): `level` for depth 1 to the height.
+        """Return `level` of each depth from 1 to the height, (height, C).
 
         >>> Hierarchy.from_nested([["cat", "dog"], "car"]).levels
         array([[0, 0, 1],

@@ -99,7 +99,8 @@ def mnist(
         source: where the files come from, for a mirror.
 
     Returns:
-        Training and test task: inputs (n, 784), float32 between 0 and 1; labels (n,).
+        Training and test task, with inputs (n, 784), float32 between 0 and 1, and
+        labels (n,).
 
     Raises:
         FileNotFoundError: for a missing file, if `download` is off.
@@ -125,7 +126,8 @@ def fashion_mnist(
         source: as for `mnist`.
 
     Returns:
-        Training and test task: inputs (n, 784), float32 between 0 and 1; labels (n,).
+        Training and test task, with inputs (n, 784), float32 between 0 and 1, and
+        labels (n,).
 
     Raises:
         FileNotFoundError: for a missing file, if `download` is off.
@@ -148,8 +150,8 @@ def cifar10(
         source: as for `mnist`.
 
     Returns:
-        Training and test task: inputs (n, 3072), float32 between 0 and 1, channel by
-        channel and row by row; labels (n,).
+        Training and test task, with inputs (n, 3072), float32 between 0 and 1, channel
+        by channel and row by row, and labels (n,).
 
     Raises:
         FileNotFoundError: for a missing file, if `download` is off.
@@ -179,8 +181,8 @@ def cifar100(
         source: as for `mnist`.
 
     Returns:
-        Training and test task: inputs (n, 3072), float32 between 0 and 1, channel by
-        channel and row by row; labels (n,).
+        Training and test task, with inputs (n, 3072), float32 between 0 and 1, channel
+        by channel and row by row, and labels (n,).
 
     Raises:
         FileNotFoundError: for a missing file, if `download` is off.

@@ -13,7 +13,7 @@ def digits(*, train: int = 1200, rng: np.random.Generator) -> tuple[Task, Task]:
         rng: draws the split.
 
     Returns:
-        Training and test task: inputs (n, 64) between 0 and 1, labels (n,) 0 to 9.
+        Training and test task, with inputs (n, 64) between 0 and 1, labels (n,) 0 to 9.
 
     Raises:
         ValueError: for a number of training examples that leaves a part empty.
@@ -35,7 +35,7 @@ def wine(*, train: int = 100, rng: np.random.Generator) -> tuple[Task, Task]:
         rng: draws the split.
 
     Returns:
-        Training and test task: inputs (n, 13), standardized by the training part,
+        Training and test task, with inputs (n, 13), standardized by the training part,
         labels (n,) 0 to 2.
 
     Raises:
@@ -58,7 +58,7 @@ def iris(*, train: int = 90, rng: np.random.Generator) -> tuple[Task, Task]:
         rng: draws the split.
 
     Returns:
-        Training and test task: inputs (n, 4), standardized by the training part,
+        Training and test task, with inputs (n, 4), standardized by the training part,
         labels (n,) 0 to 2.
 
     Raises:
@@ -87,7 +87,7 @@ def diabetes(
         rng: draws the split.
 
     Returns:
-        Training and test task: inputs (n, 10), standardized by the training part,
+        Training and test task, with inputs (n, 10), standardized by the training part,
         labels (n,) 0 to classes - 1.
 
     Raises:
