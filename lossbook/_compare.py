@@ -18,7 +18,7 @@ from lossbook.losses import CATALOGUE
 from lossbook.stats import PairedTest
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import pandas
     from matplotlib.axes import Axes
 
     from lossbook.data import Task
@@ -55,8 +55,8 @@ class Comparison:
     baseline: str
     candidate: str
     metric: str
-    rows: "pd.DataFrame"
-    tuning: "pd.DataFrame"
+    rows: "pandas.DataFrame"
+    tuning: "pandas.DataFrame"
     result: PairedTest
     p_wilcoxon: float
     wins: int
@@ -105,7 +105,7 @@ class Comparison:
         values: np.ndarray = paired.to_numpy(dtype=float)
         return values
 
-    def table(self) -> "pd.DataFrame":
+    def table(self) -> "pandas.DataFrame":
         """Return the mean of every metric for both losses, and what they cost."""
         columns = [*METRICS, "fit_clean", "fit_flipped", "seconds"]
         means = self.rows.groupby("loss", sort=False)[columns].mean()
@@ -271,7 +271,7 @@ def _seeded(config: Config, seed: int) -> Config:
 
 
 def _best(
-    trials: Sequence[Config], tuning: "pd.DataFrame", metric: str, loss: str, seeds: int
+    trials: Sequence[Config], tuning: "pandas.DataFrame", metric: str, loss: str, seeds: int
 ) -> Config:
     """Return the trial with the best mean; one that left the numbers cannot win."""
     values = tuning.loc[tuning["loss"] == loss, metric].to_numpy(dtype=float)
@@ -281,7 +281,7 @@ def _best(
     return trials[int(means.argmax() if METRICS[metric] else means.argmin())]
 
 
-def _arms(rows: "pd.DataFrame", metric: str) -> "pd.DataFrame":
+def _arms(rows: "pandas.DataFrame", metric: str) -> "pandas.DataFrame":
     return rows.pivot_table(index="seed", columns="loss", values=metric, dropna=False)
 
 
@@ -289,8 +289,8 @@ def _compared(
     baseline: str,
     candidate: str,
     metric: str,
-    rows: "pd.DataFrame",
-    tuning: "pd.DataFrame",
+    rows: "pandas.DataFrame",
+    tuning: "pandas.DataFrame",
     trials: Mapping[str, Sequence[Config]],
     chosen: Mapping[str, Config],
 ) -> Comparison:
