@@ -271,7 +271,11 @@ def _seeded(config: Config, seed: int) -> Config:
 
 
 def _best(
-    trials: Sequence[Config], tuning: "pandas.DataFrame", metric: str, loss: str, seeds: int
+    trials: Sequence[Config],
+    tuning: "pandas.DataFrame",
+    metric: str,
+    loss: str,
+    seeds: int,
 ) -> Config:
     """Return the trial with the best mean; one that left the numbers cannot win."""
     values = tuning.loc[tuning["loss"] == loss, metric].to_numpy(dtype=float)
