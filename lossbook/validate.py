@@ -126,7 +126,9 @@ def explain_nan(name: str, values: Tensor, result: Tensor) -> Tensor:
     Only the result is read (one number an example): finite input costs no pass of its
     own. Minus infinity is a legal logit, that of a class that is ruled out.
     """
-    if not values_visible(values, result) or not bool(result.isnan().any()):
+    if not values_visible(values, result) or not result.numel():
+        return result
+    if not result.detach().amax().isnan():  # nan is larger than any number
         return result
     bad = values.isnan() | (values == torch.inf)
     if bad.any():

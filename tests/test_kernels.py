@@ -22,13 +22,13 @@ def batch(n=40, classes=5, dtype=torch.float64):
 def fused_calls(monkeypatch):
     """Count the calls of the fused kernel."""
     calls = []
-    rows = kernels._psi_rows
+    rows = kernels._rows
 
     def counted(*args):
         calls.append(args[0].shape)
         return rows(*args)
 
-    monkeypatch.setattr(kernels, "_psi_rows", counted)
+    monkeypatch.setattr(kernels, "_rows", counted)
     return calls
 
 
