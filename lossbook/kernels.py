@@ -35,9 +35,9 @@ Elementwise = Callable[..., Tensor]
 Block = Callable[[Tensor, Tensor, Tensor, int], tuple[Tensor, Tensor]]
 Plain = Callable[[Tensor, Tensor], Tensor]
 
-LARGE = 2**17  # values; below, the plain form is as fast
+LARGE = 2**13  # values; below, the plain form is as fast
 BLOCK = 2**18  # logits a row block: 1 MiB in float32
-ELEMENTS = 2**16  # values an elementwise block, which has more temporaries
+ELEMENTS = 2**17  # values an elementwise block
 FEW = 16  # classes; below, torch is fast along the examples only
 # exp of less than this is slow (denormal numbers) and adds nothing to a sum of >= 1.
 FLOOR = {torch.float32: -64.0, torch.float64: -600.0}
@@ -175,7 +175,8 @@ def psi_block(
     # The others' mass is summed, never subtracted from 1: its log stays right
     # where p_y rounds to 1.
     others = exp_(out).scatter_(axis, y, 0.0).sum(axis, keepdim=True)
-    log_p, log_not_p = log_sigmoids(z_y - others.log())
+    margin = z_y - others.log()
+    log_p, log_not_p = logsigmoid(margin), logsigmoid(-margin)
     out.scatter_(axis, y, -others)
     scale = factor(log_p, log_not_p) / (others + z_y.exp())
     return psi(log_p, log_not_p).squeeze(axis), scale.squeeze(axis)
