@@ -228,6 +228,17 @@ def test_a_gradient_in_the_truth_or_the_bias_takes_the_plain_form(fused_calls):
     assert not fused_calls
 
 
+def test_targets_that_sum_to_one_but_for_rounding_are_taken_as_they_are():
+    logits, _ = batch(dtype=torch.float32)
+    found = []
+    for name in ("fused", "plain"):
+        with kernels.force(name):
+            loss = ops.soft_loss(logits, 1.002 * simplex(logits))
+        found.append((loss, torch.autograd.grad(loss.sum(), logits)[0]))
+    for fused, plain in zip(*found, strict=True):
+        torch.testing.assert_close(fused, plain)
+
+
 def test_the_bias_moves_the_logits():
     logits, labels = batch()
     bias = torch.linspace(-1, 1, 5).double()
