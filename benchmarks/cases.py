@@ -4,6 +4,7 @@ import importlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -103,7 +104,7 @@ def peers() -> list[Subject]:
         "soft_margin_loss": ("margin", functional.soft_margin_loss),
     }
     found = [
-        Subject(f"torch {name}", kind, lambda _, loss=loss: loss, torch.__version__)
+        Subject(f"torch {name}", kind, partial(_same, loss), torch.__version__)
         for name, (kind, loss) in torchs.items()
     ]
     try:
@@ -113,8 +114,13 @@ def peers() -> list[Subject]:
     version = importlib.import_module("fvcore").__version__
     return [
         *found,
-        Subject("fvcore sigmoid_focal_loss", "binary", lambda _: focal, version),
+        Subject("fvcore sigmoid_focal_loss", "binary", partial(_same, focal), version),
     ]
+
+
+def _same(loss: Loss, classes: int) -> Loss:
+    """A loss that needs no number of classes."""
+    return loss
 
 
 def batch(size: Size, scale: float) -> tuple[Tensor, dict[str, Tensor]]:

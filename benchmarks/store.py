@@ -41,9 +41,9 @@ def _code_lines(text: str) -> set[int]:
         if "CARD" in names or name.endswith("_ref") or name == "recovered":
             continue
         lines |= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-            lines -= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    for each in ast.walk(ast.parse(text)):
+        if isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant):
+            lines -= set(range(each.lineno, (each.end_lineno or each.lineno) + 1))
     return lines
 
 
@@ -79,7 +79,7 @@ def write(rows: Iterable[dict[str, object]], path: Path = STORED) -> pd.DataFram
     """Store the rows, sorted, with their provenance; return them."""
     frame = pd.DataFrame(list(rows), columns=COLUMNS)
     frame = frame.sort_values(ORDER).reset_index(drop=True)
-    frame.attrs = provenance()
+    frame.attrs.update(provenance())
     path.parent.mkdir(parents=True, exist_ok=True)
     frame.to_parquet(path, index=False)
     return frame

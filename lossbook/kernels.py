@@ -108,13 +108,14 @@ class RowLoss(torch.autograd.Function):
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradient in the logits; recompute where a graph is wanted."""
         block, plain = ctx.recipe
+        logits, truth = ctx.saved_tensors
         if torch.is_grad_enabled():
-            return _with_graph(plain, *ctx.saved_tensors, upstream[0]), None, None, None
+            return _with_graph(plain, logits, truth, upstream[0]), None, None, None
         # The buffer is used up, so that scaling it needs no second one. A backward
         # pass through a retained graph forms it anew.
         kept, ctx.kept = ctx.kept, None
         if kept is None:
-            _, kept = _rows(*ctx.saved_tensors, block, True)
+            _, kept = _rows(logits, truth, block, True)
         gradient = kept.buffer.mul_((kept.factor * upstream[0])[:, None])
         return gradient.contiguous(), None, None, None
 
@@ -198,7 +199,7 @@ def soft_block(
 
 
 def smoothed_block(
-    z: Tensor, labels: Tensor, out: Tensor, axis: int, *, epsilon: float
+    z: Tensor, labels: Tensor, out: Tensor, axis: int, *, epsilon: Any
 ) -> tuple[Tensor, Tensor]:
     """Cross-entropy with the target (1 - epsilon) e_y + epsilon / C, never formed."""
     y = labels.unsqueeze(axis)

@@ -224,18 +224,16 @@ def speed_page(frame: pd.DataFrame | None) -> str:
         block
         for kind, rows in store.summary(frame).groupby("kind", sort=False)
         if kind
-        for block in (f"## Kind: {kind}", speed_table(rows.droplevel("kind")))
+        for block in ("## Kind: " + str(kind), speed_table(rows.droplevel("kind")))
     ]
     return page(title, how, columns, lowest, *state(frame), *tables, measured_on(frame))
 
 
 def speed_table(rows: pd.DataFrame) -> str:
     """Ratios of the subjects of a kind."""
-    shown = [
-        [f"`{name}`", *("" if pd.isna(value) else f"{value:.2f}" for value in values)]
-        for name, *values in rows.itertuples(name=None)
-    ]
-    return table(["Loss", *rows.columns], shown)
+    shown = rows.map(lambda ratio: "" if pd.isna(ratio) else f"{ratio:.2f}")
+    cells = [[f"`{name}`", *shown.loc[name]] for name in rows.index]
+    return table(["Loss", *rows.columns], cells)
 
 
 def state(frame: pd.DataFrame) -> list[str]:
@@ -257,7 +255,7 @@ def state(frame: pd.DataFrame) -> list[str]:
 
 def measured_on(frame: pd.DataFrame) -> str:
     """The machine, the versions, the code."""
-    rows = [[name, f"`{value}`"] for name, value in frame.attrs.items()]
+    rows = [[str(name), f"`{value}`"] for name, value in frame.attrs.items()]
     return f"## Where it was measured\n\n{table(['What', 'Value'], rows)}"
 
 
