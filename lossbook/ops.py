@@ -65,7 +65,7 @@ def at_label(values: Logits, labels: Labels) -> PerExample:
     >>> at_label(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([1, 0]))
     tensor([2., 3.])
     """
-    return values.gather(-1, labels[..., None].long())[..., 0]
+    return values.gather(-1, labels[..., None].long()).squeeze(-1)
 
 
 def label_margin(logits: Logits, labels: Labels) -> PerExample:
@@ -82,7 +82,7 @@ def label_margin(logits: Logits, labels: Labels) -> PerExample:
     z = logits - logits.detach().amax(-1, keepdim=True)
     # A finite stand-in for -inf: logsumexp has no gradient where all is -inf.
     rivals = z.scatter(-1, index, torch.finfo(z.dtype).min / 4)
-    return z.gather(-1, index)[..., 0] - rivals.logsumexp(-1)
+    return z.gather(-1, index).squeeze(-1) - rivals.logsumexp(-1)
 
 
 def psi_loss(
