@@ -1,9 +1,9 @@
 """How it is measured: interleaved rounds, the least of each, one thread.
 
 Every subject is timed once a round, in a random order that is new in each round, with
-garbage collection off. A machine that other programs use slows all subjects alike, and
-the least of the rounds is what the computation takes at best. The time is that of the
-loss, its mean, and the gradient in the logits.
+garbage collection off. The clock is the thread's own, which stands still while other
+programs have the processor; the least of the rounds is what the computation takes at
+best. The time is that of the loss, its mean, and the gradient in the logits.
 """
 
 import gc
@@ -73,9 +73,9 @@ def least(steps: dict[Any, Step], rounds: int) -> dict[Any, float]:
     for number in range(rounds + 1):
         draw.shuffle(order)
         for key in order:
-            start = time.perf_counter()
+            start = time.thread_time()
             steps[key]()
-            taken = time.perf_counter() - start
+            taken = time.thread_time() - start
             if number:
                 seconds[key] = min(seconds[key], taken)
     return seconds

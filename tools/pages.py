@@ -204,8 +204,8 @@ def speed_page(frame: pd.DataFrame | None) -> str:
         return page(title, "Nothing is stored: `make bench` measures and stores it.")
     limit = frame[frame.kind == ""]
     how = (
-        "Seconds for the loss of every example, their mean, and its gradient in the "
-        f"logits, divided by those of `{cases.BASELINE}` on the same logits: below 1 "
+        "Processor time for the loss of every example, their mean, and its gradient "
+        f"in the logits, divided by that of `{cases.BASELINE}` on the same logits: below 1 "
         "is faster. All rows of a size were timed in interleaved rounds of random "
         "order, garbage collection off, one thread, the least of the rounds taken. "
         f"Logits are drawn from a normal distribution of deviation {cases.MILD:g}."
