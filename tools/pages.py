@@ -205,9 +205,11 @@ def speed_page(frame: pd.DataFrame | None) -> str:
     limit = frame[frame.kind == ""]
     how = (
         "Processor time for the loss of every example, their mean, and its gradient "
-        f"in the logits, divided by that of `{cases.BASELINE}` on the same logits: below 1 "
-        "is faster. All rows of a size were timed in interleaved rounds of random "
-        "order, garbage collection off, one thread, the least of the rounds taken. "
+        f"in the logits, divided by that of `{cases.BASELINE}` on the same logits: "
+        "below 1 is faster. All rows of a size were timed in interleaved rounds of "
+        "random order, garbage collection off, one thread, the least of the rounds "
+        "taken. How long the baseline takes depends on whether memory is fresh or "
+        "used before; interleaving gives all rows the same mixture. "
         f"Logits are drawn from a normal distribution of deviation {cases.MILD:g}."
     )
     columns = (
