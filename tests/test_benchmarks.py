@@ -92,8 +92,11 @@ def test_a_part_joins_the_rows_of_the_same_code_only(measured, tmp_path, capsys)
     assert list(after.subject) == list(before.subject)
     untouched = before.subject == "lossbook mae"
     pd.testing.assert_frame_equal(after[untouched], before[untouched])
-    with pytest.raises(ValueError, match="run `make bench`"):
-        store.others([], tmp_path / "none.parquet")
+    after.attrs["key"] = "other"
+    after.to_parquet(tmp_path / "other.parquet")
+    for name in ("other", "none"):
+        with pytest.raises(ValueError, match="run `make bench`"):
+            store.others([], tmp_path / f"{name}.parquet")
 
 
 def test_a_quick_run_is_never_kept(capsys):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from torch.autograd import forward_ad
 
 import lossbook
 from benchmarks.measure import peak_bytes
@@ -269,6 +270,11 @@ def test_small_input_takes_the_plain_form(fused_calls):
     assert not fused_calls
 
 
+def dual_numbers(z, y):
+    with forward_ad.dual_level():
+        return lossbook.focal(forward_ad.make_dual(z, z), y)
+
+
 # torch's own forward mode warns of its use of torch.jit.
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
 @pytest.mark.parametrize(
@@ -277,9 +283,10 @@ def test_small_input_takes_the_plain_form(fused_calls):
         lambda z, y: torch.func.grad(lambda a: lossbook.focal(a, y).sum())(z),
         lambda z, y: torch.func.vmap(lossbook.focal)(z[None], y[None]),
         lambda z, y: torch.func.jvp(lambda a: lossbook.focal(a, y), (z,), (z,)),
+        dual_numbers,
         lambda z, y: lossbook.focal(z, y, gamma=torch.tensor(1.0)),
     ],
-    ids=["grad", "vmap", "jvp", "tensor parameter"],
+    ids=["grad", "vmap", "jvp", "dual numbers", "tensor parameter"],
 )
 def test_transforms_take_the_plain_form(call, fused_calls):
     logits, labels = batch()
@@ -300,6 +307,9 @@ def test_no_gradient_is_formed_where_none_is_wanted():
     logits, labels = batch()
     with kernels.force("fused"):
         assert not lossbook.focal(logits.detach(), labels).requires_grad
+    logits, labels = batch(2**13, 1000, torch.float32)
+    peak = peak_bytes(lambda: lossbook.focal(logits.detach(), labels))
+    assert peak < 0.1 * logits.nbytes  # room for one block
 
 
 def test_an_unknown_form_is_refused():
