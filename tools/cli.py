@@ -54,6 +54,12 @@ def test(options: argparse.Namespace, rest: Sequence[str]) -> int:
     return testing.run(testing.STAGES)
 
 
+def bench(options: argparse.Namespace, rest: Sequence[str]) -> int:
+    """Measure speed and memory of every loss; some minutes on a quiet machine."""
+    environment.ensure()
+    return in_venv("benchmarks", rest)
+
+
 def serve(options: argparse.Namespace, rest: Sequence[str]) -> int:
     """Serve the built site on this machine; build it first if it is missing."""
     if not (HTML / "index.html").exists() and book(options, []) != 0:
@@ -95,6 +101,7 @@ VERBS = {
     "notebooks": notebooks,
     "test": test,
     "check": check,
+    "bench": bench,
     "lock": relock,
     "repository": set_repository,
     "clean": clean,
