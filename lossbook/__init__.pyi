@@ -16,14 +16,33 @@ from . import (
     tables,
 )
 from .criterion import Criterion
+from .losses.combine import BackwardCorrection, ForwardCorrection, active_passive
 from .losses.entropy import binary_cross_entropy, cross_entropy, soft_cross_entropy
 from .losses.imbalance import focal, poly1
 from .losses.margins import logistic, zero_one
-from .losses.noise import gce, mae
+from .losses.noise import (
+    EarlyLearning,
+    bi_tempered,
+    flooding,
+    gce,
+    generalized_jensen_shannon,
+    hard_bootstrap,
+    mae,
+    nce,
+    rce,
+    sce,
+    soft_bootstrap,
+    truncated_gce,
+)
 
 __version__: str
 __all__ = [
+    "BackwardCorrection",
     "Criterion",
+    "EarlyLearning",
+    "ForwardCorrection",
+    "active_passive",
+    "bi_tempered",
     "binary_cross_entropy",
     "book",
     "card",
@@ -33,19 +52,27 @@ __all__ = [
     "evidence",
     "experiment",
     "explore",
+    "flooding",
     "focal",
     "gce",
+    "generalized_jensen_shannon",
+    "hard_bootstrap",
     "kernels",
     "logistic",
     "losses",
     "mae",
     "metrics",
+    "nce",
     "ops",
     "plots",
     "poly1",
+    "rce",
+    "sce",
+    "soft_bootstrap",
     "soft_cross_entropy",
     "stats",
     "style",
     "tables",
+    "truncated_gce",
     "zero_one",
 ]

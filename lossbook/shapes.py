@@ -6,6 +6,7 @@ Targets     probabilities of the classes, which sum to 1
 Scores      one real number an example; its sign is the predicted class
 Signs       the true class as -1 or +1
 PerExample  one loss an example: nothing is averaged yet
+PerBatch    one loss for the whole batch
 """
 
 from jaxtyping import Float, Int, Shaped
@@ -19,6 +20,7 @@ Scores = Float[Tensor, "*batch"]
 Signs = Shaped[Tensor, "*batch"]
 Probabilities = Shaped[Tensor, "*batch"]
 PerExample = Float[Tensor, "*batch"]
+PerBatch = Float[Tensor, ""]
 
 NpLogits = Float[ndarray, "*batch classes"]
 NpLabels = Int[ndarray, "*batch"]
