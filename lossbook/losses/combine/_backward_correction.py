@@ -95,7 +95,10 @@ CARD = LossCard(
     recovery=recovered,
     properties=Properties(
         convex=True,
-        strictly_proper=False,  # for the posterior of the labels that it is given
+        # For the posterior of the labels that it is given. For that of the true
+        # classes, which goes through the matrix, both hold.
+        strictly_proper=False,
+        calibrated=False,
         symmetric=False,
         shift_invariant=True,
         lower=-math.inf,

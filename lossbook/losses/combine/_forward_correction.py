@@ -75,8 +75,8 @@ class ForwardCorrection:
 def _log_mean(z: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     """Return log(sum_i weights_i exp(z_i)) in two parts, the largest z_i and the rest.
 
-    Classes of weight 0 take no part. Where all have it, both parts are very low, and
-    have no gradient.
+    Classes of weight 0 take no part. Where all have it, both parts are very low
+    constants.
     """
     limits = torch.finfo(z.dtype)
     allowed = torch.where(weights == 0, limits.min / 4, z)
@@ -88,7 +88,7 @@ def _log_mean(z: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
 def forward_correction_ref(
     logits: NpLogits, labels: NpLabels, *, transition: np.ndarray
 ) -> tuple[NpPerExample, NpLogits]:
-    """Loss and gradient p - r; r_i, in ratio p_i T_i,label, is the true class's share."""
+    """Loss and gradient p - r; r ~ p_i T_i,label: the true class given the label."""
     p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
     joint = p * transition[:, labels].T  # true class i, and this label
     given = joint.sum(-1, keepdims=True)
@@ -120,7 +120,10 @@ CARD = LossCard(
     recovery=recovered,
     properties=Properties(
         convex=False,
-        strictly_proper=False,  # for the posterior of the labels that it is given
+        # For the posterior of the labels that it is given. For that of the true
+        # classes, which goes through the matrix, both hold.
+        strictly_proper=False,
+        calibrated=False,
         symmetric=False,
         shift_invariant=True,
         lower=None,  # depends on the matrix

@@ -100,7 +100,8 @@ class EarlyLearning(nn.Module):
         validate.has_classes(logits, classes, "the memory")
         validate.index_of_examples(index, labels, examples)
         z = upcast(logits)
-        log_p = z.log_softmax(-1)
+        # What is nan must not enter the memory.
+        log_p = validate.explain_nan("logits", z, z.log_softmax(-1))
         if self.training and self.learns:
             target = self._visit(log_p.detach().exp(), index.long())
         else:
