@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from lossbook import kernels, validate
-from lossbook.shapes import Labels, Logits, Parameter, PerExample
+from lossbook.shapes import Labels, Logits, Masks, Parameter, PerExample, Pixels
 
 HALVES = (torch.float16, torch.bfloat16)
 
@@ -57,6 +57,32 @@ def label_margin(logits: Logits, labels: Labels) -> PerExample:
     # A finite stand-in for -inf: logsumexp has no gradient where all is -inf.
     rivals = z.scatter(-1, index, torch.finfo(z.dtype).min / 4)
     return z.gather(-1, index)[..., 0] - rivals.logsumexp(-1)
+
+
+def shifted(logits: Logits, offset: Tensor) -> Logits:
+    """Return logits + offset, less each example's largest logit.
+
+    For losses that no constant changes: differences of huge logits are exact, and an
+    offset is not rounded away beside them.
+
+    >>> shifted(torch.tensor([[1e8, 1e8 - 8]]), torch.tensor([0.0, 0.5]))
+    tensor([[ 0.0000, -7.5000]])
+    """
+    return logits - logits.detach().amax(-1, keepdim=True) + offset
+
+
+def soft_counts(
+    scores: Pixels, targets: Masks
+) -> tuple[PerExample, PerExample, PerExample]:
+    """Return the expected true positives, false positives and false negatives.
+
+    Sums over the last axis, with p = sigmoid(scores): of p t, p (1 - t), (1 - p) t.
+
+    >>> soft_counts(torch.zeros(4), torch.tensor([1.0, 0.0, 0.0, 0.0]))
+    (tensor(0.5000), tensor(1.5000), tensor(0.5000))
+    """
+    p, not_p, t = scores.sigmoid(), (-scores).sigmoid(), targets.to(scores.dtype)
+    return (p * t).sum(-1), (p * (1 - t)).sum(-1), (not_p * t).sum(-1)
 
 
 def psi_loss(

@@ -5,6 +5,8 @@ Labels      class indices, 0 to classes - 1
 Targets     probabilities of the classes, which sum to 1
 Scores      one real number an example; its sign is the predicted class
 Signs       the true class as -1 or +1
+Pixels      one score a pixel of an image; the pixels are the last axis
+Masks       which pixels belong to the object: 0, 1, or a probability
 PerExample  one loss an example: nothing is averaged yet
 PerBatch    one loss for the whole batch
 """
@@ -19,6 +21,8 @@ Targets = Float[Tensor, "*batch classes"]
 Scores = Float[Tensor, "*batch"]
 Signs = Shaped[Tensor, "*batch"]
 Probabilities = Shaped[Tensor, "*batch"]
+Pixels = Float[Tensor, "*batch pixels"]
+Masks = Shaped[Tensor, "*batch pixels"]
 PerExample = Float[Tensor, "*batch"]
 PerBatch = Float[Tensor, ""]
 
@@ -27,6 +31,7 @@ NpLabels = Int[ndarray, "*batch"]
 NpTargets = Float[ndarray, "*batch classes"]
 NpScores = Float[ndarray, "*batch"]
 NpSigns = Shaped[ndarray, "*batch"]
+NpMasks = Float[ndarray, "*batch pixels"]
 NpPerExample = Float[ndarray, "*batch"]
 
 Parameter = float | Tensor  # a tensor broadcasts against the loss per example

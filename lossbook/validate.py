@@ -96,6 +96,16 @@ def scores_and_targets(
             )
 
 
+def overlap(scores: Any, targets: Any, *, values: bool | None = None) -> None:
+    """Refuse what cannot be (..., pixels) scores with (..., pixels) masks."""
+    scores_and_targets(scores, targets, values=values)
+    if scores.ndim == 0 or scores.shape[-1] == 0:
+        raise ValueError(
+            "scores must have a last axis with one entry a pixel, got shape "
+            f"{tuple(scores.shape)}; flatten(1) makes one axis of an image's pixels"
+        )
+
+
 def class_counts(counts: Any) -> Tensor:
     """Return (C,) positive numbers, one a class, in float64; refuse anything else."""
     values = torch.as_tensor(counts, dtype=torch.float64)

@@ -15,6 +15,7 @@ LAYERS = {  # what each part of lossbook may import from lossbook
     "evidence": set(),
     "card": set(),
     "validate": {"modes", "shapes"},
+    "weights": {"validate"},
     "kernels": {"modes", "shapes"},
     "ops": {"modes", "shapes", "validate", "kernels"},
     "losses": {"modes", "shapes", "card", "validate", "kernels", "ops", "losses"},

@@ -36,6 +36,7 @@ from lossbook.check._gradients import (
 )
 from lossbook.check._properties import PROPERTIES, properties, property_of, recovery
 from lossbook.check._refusals import refusals
+from lossbook.check._surrogates import link, transform
 
 __all__ = [
     "CHECKS",
@@ -51,6 +52,7 @@ __all__ = [
     "gradgradcheck",
     "half_precision",
     "limits",
+    "link",
     "one_class",
     "parameters_broadcast",
     "properties",
@@ -61,4 +63,5 @@ __all__ = [
     "refusals",
     "slope",
     "special_cases",
+    "transform",
 ]

@@ -144,13 +144,11 @@ def recovered(logits: NpLogits, *, t1: float = 0.8, t2: float = 1.2) -> NpLogits
     return tempered_softmax(logits, t2)
 
 
-# The ends of the loss hold for all t2. They are stated where the tail is light enough
-# for logits of some thousands to come near them.
-def _lower(t1: float, t2: float) -> Any:
-    return 0.0 if t2 < 1.5 else None
-
-
 def _upper(t1: float, t2: float) -> Any:
+    """Return 1 / (1 - t1), for all t2; None where the tail is too heavy to see it.
+
+    There, logits of some thousands leave the loss more than 1 % below its bound.
+    """
     if t1 == 1:
         return math.inf
     return 1 / (1 - t1) if t2 < 1.3 else None
@@ -177,7 +175,6 @@ CARD = LossCard(
         symmetric=False,
         monotone=True,
         shift_invariant=True,
-        lower=_lower,
         upper=_upper,
     ),
 )

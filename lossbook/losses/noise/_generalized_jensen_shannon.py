@@ -75,8 +75,11 @@ def factor(log_p: Tensor, log_not_p: Tensor, *, pi: Parameter) -> Tensor:
 
 def _shares(pi: Parameter, like: Tensor) -> tuple[Tensor, Tensor]:
     """Return pi and 1 - pi, each rounded by itself."""
-    kind = {"dtype": like.dtype, "device": like.device}
-    return torch.as_tensor(pi, **kind), torch.as_tensor(1 - pi, **kind)
+
+    def tensor(share: Parameter) -> Tensor:
+        return torch.as_tensor(share, dtype=like.dtype, device=like.device)
+
+    return tensor(pi), tensor(1 - pi)
 
 
 def _finite(log_p: Tensor) -> Tensor:
