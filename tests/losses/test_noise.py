@@ -424,7 +424,7 @@ def test_bi_tempered_by_hand():
 @pytest.mark.parametrize("size", [0.0, 0.3, 10.0, 1e4])
 @pytest.mark.parametrize("t", [1.0, 1 + 1e-9, 1.2, 1.5, 2.0, 4.0])
 def test_tempered_probabilities_sum_to_one(t, size, dtype, monkeypatch):
-    """Also with four steps less than the loss takes, and for gaps of all sizes."""
+    """Also with six steps less than the loss takes, and for gaps of all sizes."""
     monkeypatch.setattr(_bi_tempered, "STEPS", 10)  # and two that carry the graph
     rng = np.random.default_rng(0)
     for classes in (1, 2, 100, 10_000):
@@ -469,15 +469,28 @@ def test_the_third_derivative_of_the_tempered_softmax():
 
 
 @pytest.mark.slow
-def test_bi_tempered_compiles_and_transforms():
+def test_bi_tempered_compiles():
     z, labels = logits(), torch.tensor([0, 1, 2, 0, 1, 2])
-    plain = lossbook.bi_tempered(z, labels)
     compiled = torch.compile(lossbook.bi_tempered, fullgraph=True, backend="eager")
+    plain = lossbook.bi_tempered(z, labels)
     torch.testing.assert_close(compiled(z, labels), plain)
-    rows = torch.func.vmap(lossbook.bi_tempered)(z, labels)
-    torch.testing.assert_close(rows, plain)
-    by_rows = torch.func.vmap(torch.func.grad(lossbook.bi_tempered))(z, labels)
-    torch.testing.assert_close(by_rows, gradient(lossbook.bi_tempered, z, labels))
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lossbook.bi_tempered,
+        lossbook.BackwardCorrection(T),
+        lossbook.ForwardCorrection(T),
+        lossbook.ForwardCorrection(T, loss=lossbook.gce),
+    ],
+    ids=["bi_tempered", "backward", "forward", "forward of gce"],
+)
+def test_single_examples_can_be_mapped(loss):
+    z, labels = logits(), torch.tensor([0, 1, 2, 0, 1, 2])
+    torch.testing.assert_close(torch.func.vmap(loss)(z, labels), loss(z, labels))
+    by_rows = torch.func.vmap(torch.func.grad(loss))(z, labels)
+    torch.testing.assert_close(by_rows, gradient(loss, z, labels))
 
 
 @pytest.mark.parametrize("label", [0, 2])
