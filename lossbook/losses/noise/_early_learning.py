@@ -103,7 +103,7 @@ class EarlyLearning(nn.Module):
         # What is nan must not enter the memory.
         log_p = validate.explain_nan("logits", z, z.log_softmax(-1))
         if self.training and self.learns:
-            target = self._visit(log_p.detach().exp(), index.long())
+            target = self._visit(log_p.exp(), index.long())
         else:
             target = row_at(self.memory, index).to(z.dtype)
         unseen = (1 - target.sum(-1)).clamp(min=LEAST)
