@@ -11,6 +11,7 @@ from lossbook import check
 from lossbook.card import Formula, SpecialCase
 from lossbook.evidence import Refuted
 from lossbook.losses import CATALOGUE
+from lossbook.modes import values_visible
 
 CE, FOCAL, GCE = (CATALOGUE[key] for key in ("cross_entropy", "focal", "gce"))
 LOGISTIC = CATALOGUE["logistic"]
@@ -78,6 +79,39 @@ def trusting(logits, labels):
     return -logits.log_softmax(-1).gather(-1, labels[..., None].clamp(min=0))[..., 0]
 
 
+def by_matrix(logits, labels):
+    """Autocast computes this product in bfloat16."""
+    return CE.fn(logits @ torch.eye(logits.shape[-1], dtype=logits.dtype), labels)
+
+
+def two_faced(logits, labels):
+    """Another loss where nobody can look at the numbers."""
+    return CE.fn(logits if values_visible(logits) else 2 * logits, labels)
+
+
+def by_branches(logits, labels):
+    total = logits.detach().sum().item()
+    return CE.fn(logits if total > 0 else logits + 1, labels)
+
+
+def homebound(logits, labels):
+    """Meets logits of any device with zeros on the CPU."""
+    return CE.fn(logits, labels) + torch.zeros(len(labels), dtype=logits.dtype)
+
+
+class Forgetful:
+    """Copies of it are twice the loss."""
+
+    def __init__(self, factor=1.0):
+        self.factor = factor
+
+    def __reduce__(self):
+        return Forgetful, (2.0,)
+
+    def __call__(self, logits, labels):
+        return self.factor * CE.fn(logits, labels)
+
+
 WRONG = [
     ("reference", replace(CE, fn=lost_minus)),
     ("reference", replace(FOCAL, fn=detached)),
@@ -104,6 +138,16 @@ WRONG = [
     ("psi_calculus", replace(CE, formula=Formula(expr="-2 * log(p)"))),
     ("psi_calculus", replace(FOCAL, fn=detached)),
     ("refusals", replace(CE, fn=trusting)),
+    ("autocast", replace(CE, fn=by_matrix)),
+    ("autocast", replace(CE, fn=narrow)),
+    ("transforms", replace(CE, fn=two_faced)),
+    ("transforms", replace(CE, fn=no_second)),
+    ("transforms", replace(FOCAL, fn=unbroadcast)),
+    ("compiles", replace(CE, fn=two_faced)),
+    ("compiles", replace(CE, fn=by_branches)),
+    ("copies", replace(CE, fn=lambda logits, labels: CE.fn(logits, labels))),
+    ("copies", replace(CE, fn=Forgetful)),
+    ("device", replace(CE, fn=homebound)),
     ("recovery", replace(CE, recovery=lambda logits: FOCAL.recovery(logits))),
 ]
 

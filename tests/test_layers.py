@@ -21,7 +21,7 @@ LAYERS = {  # what each part of lossbook may import from lossbook
     "criterion": {"modes", "card", "validate", "losses"},
     "metrics": set(),
     "data": {"data"},
-    "check": {"card", "evidence", "losses", "check"},
+    "check": {"card", "criterion", "evidence", "losses", "check"},
     "experiment": {"losses", "criterion", "metrics", "data", "experiment"},
     "explore": {"card", "style", "explore"},
     "stats": set(),

@@ -36,14 +36,19 @@ from lossbook.check._gradients import (
 )
 from lossbook.check._properties import PROPERTIES, properties, property_of, recovery
 from lossbook.check._refusals import refusals
+from lossbook.check._torch import autocast, compiles, copies, device, transforms
 
 __all__ = [
     "CHECKS",
     "PROPERTIES",
     "Check",
     "applicable",
+    "autocast",
     "batch_permutation",
     "central_differences",
+    "compiles",
+    "copies",
+    "device",
     "empty_batch",
     "extremes",
     "formula",
@@ -61,4 +66,5 @@ __all__ = [
     "refusals",
     "slope",
     "special_cases",
+    "transforms",
 ]
