@@ -99,6 +99,28 @@ def homebound(logits, labels):
     return CE.fn(logits, labels) + torch.zeros(len(labels), dtype=logits.dtype)
 
 
+def other_default(logits, labels, *, gamma=1.0):
+    return FOCAL.fn(logits, labels, gamma=gamma)
+
+
+def other_reference(logits, labels, *, gamma=1.0):
+    return FOCAL.ref(logits, labels, gamma=gamma)
+
+
+def other_recovery(logits, *, gamma=1.0):
+    return FOCAL.recovery(logits, gamma=gamma)
+
+
+def not_summing_to_one(logits):
+    return np.exp(logits - logits.max(-1, keepdims=True))
+
+
+def naive_sum(logits, labels):
+    """0 times inf in the gradient of a class that is ruled out."""
+    p = logits.softmax(-1)
+    return CE.fn(logits, labels) + 0 * (p * p.log()).nan_to_num().sum(-1)
+
+
 class Forgetful:
     """Copies of it are twice the loss."""
 
@@ -110,6 +132,11 @@ class Forgetful:
 
     def __call__(self, logits, labels):
         return self.factor * CE.fn(logits, labels)
+
+
+def unmasked(logits, targets):
+    """0 times inf at a class that is ruled out."""
+    return -(targets * logits.log_softmax(-1)).sum(-1)
 
 
 WRONG = [
@@ -137,7 +164,12 @@ WRONG = [
     ("limits", replace(GCE, formula=replace(GCE.formula, limits={}))),
     ("psi_calculus", replace(CE, formula=Formula(expr="-2 * log(p)"))),
     ("psi_calculus", replace(FOCAL, fn=detached)),
+    ("ruled_out", replace(CATALOGUE["soft_cross_entropy"], fn=unmasked)),
+    ("ruled_out", replace(CE, fn=naive_sum)),
     ("refusals", replace(CE, fn=trusting)),
+    ("defaults", replace(FOCAL, fn=other_default)),
+    ("defaults", replace(FOCAL, ref=other_reference)),
+    ("defaults", replace(FOCAL, recovery=other_recovery)),
     ("autocast", replace(CE, fn=by_matrix)),
     ("autocast", replace(CE, fn=narrow)),
     ("transforms", replace(CE, fn=two_faced)),
@@ -148,6 +180,7 @@ WRONG = [
     ("copies", replace(CE, fn=lambda logits, labels: CE.fn(logits, labels))),
     ("copies", replace(CE, fn=Forgetful)),
     ("device", replace(CE, fn=homebound)),
+    ("recovery", replace(CE, recovery=not_summing_to_one)),
     ("recovery", replace(CE, recovery=lambda logits: FOCAL.recovery(logits))),
 ]
 

@@ -267,6 +267,8 @@ def recovery(card: LossCard) -> Evidence:
             truths = np.asarray(recover(outputs, **closed, **params))
             if outputs.ndim == 1:
                 truths = np.stack([1 - truths, truths], -1)
+            sums = truths.sum(-1)
+            yield f"the sum over the classes at {params}", gap(sums, np.ones_like(sums))
             possible = ((truths >= 0) & (truths <= 1)).all(-1)
             if not possible.any():
                 yield f"a posterior at {params} (none is possible)", np.inf

@@ -5,6 +5,7 @@ import pickle
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -94,7 +95,7 @@ def transforms(card: LossCard) -> Evidence:
 
 
 def _of_the_batch(
-    card: LossCard, arrays: Arrays, params: dict[str, float]
+    card: LossCard, arrays: Arrays, params: dict[str, Any]
 ) -> Iterator[tuple[str, float]]:
     """Yield the transforms of a whole batch, and of a stack of models."""
     first, *rest = tensors(arrays)
@@ -120,7 +121,7 @@ def _of_the_batch(
 
 
 def _of_each_example(
-    card: LossCard, arrays: Arrays, params: dict[str, float]
+    card: LossCard, arrays: Arrays, params: dict[str, Any]
 ) -> Iterator[tuple[str, float]]:
     """Yield the transforms that take the batch apart, and those of a parameter."""
     batch = tensors(arrays)
@@ -146,7 +147,7 @@ def _of_each_example(
 
         yield _tried(
             f"vmap over {name}",
-            lambda at=at, values=values: torch.func.vmap(at)(values),
+            partial(torch.func.vmap(at), values),
             torch.stack([at(setting) for setting in values.tolist()]),
         )
 
@@ -193,10 +194,7 @@ def copies(card: LossCard) -> Evidence:
             originals = {"the loss": loss}
             # A criterion knows a loss by its card in the catalogue.
             if card_of(card.fn) is card and len(batch) == 2:
-                of_class = isinstance(card.fn, type)
-                originals["a criterion"] = (
-                    Criterion(loss) if of_class else Criterion(card.fn, **params)
-                )
+                originals["a criterion"] = _criterion(card, loss, params)
             for what, original in originals.items():
                 for way, copied in COPIES.items():
 
@@ -207,6 +205,15 @@ def copies(card: LossCard) -> Evidence:
                     yield _tried(f"{what} after {way} at {params}", apart, 0.0)
 
     return settled(card, "copies give the same", cases(), 0.0)
+
+
+def _criterion(
+    card: LossCard, loss: Callable[..., Tensor], params: dict[str, Any]
+) -> Criterion:
+    """Return the criterion of this loss: an instance has its parameters already."""
+    if isinstance(card.fn, type):
+        return Criterion(loss)
+    return Criterion(card.fn, **params)
 
 
 COPIES: dict[str, Callable[[Any], Any]] = {
@@ -235,7 +242,7 @@ def device(card: LossCard) -> Evidence:
             )
             yield _tried(
                 f"the {place.type} device at {params}",
-                lambda params=params: _elsewhere(card, arrays, params, place),
+                partial(_elsewhere, card, arrays, params, place),
                 expected if gpu else torch.zeros_like(expected),
             )
 
@@ -246,7 +253,7 @@ def device(card: LossCard) -> Evidence:
 
 
 def _elsewhere(
-    card: LossCard, arrays: Arrays, params: dict[str, float], place: torch.device
+    card: LossCard, arrays: Arrays, params: dict[str, Any], place: torch.device
 ) -> Tensor:
     """Return value and gradient from another device; zeros for what has no numbers."""
     first, *rest = (each.to(place) for each in tensors(arrays))
