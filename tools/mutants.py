@@ -86,7 +86,8 @@ class Slip:
     Attributes:
         line: The line of the module.
         function: The function or class whose code has it.
-        diff: What stands there and what is put in its place.
+        diff: What stands there and what is put in its place; numbered if the same
+            stands there twice.
     """
 
     line: int
@@ -157,10 +158,14 @@ class Scope:
 def slips(tree: ast.Module, matrices: frozenset[str]) -> Iterator[tuple[Slip, Any]]:
     """Yield each slip with the tree's code in which it is planted."""
     for scope, top in scopes(tree, matrices):
+        times: Counter[str] = Counter()
         for place in [*places(top)]:
             for mutant in replacements(place, scope):
                 old, new = ast.unparse(place.node), ast.unparse(mutant)
-                slip = Slip(place.node.lineno, scope.name, f"{old} -> {new}")
+                diff = f"{old} -> {new}"
+                times[diff] += 1
+                again = f" ({times[diff]})" if times[diff] > 1 else ""
+                slip = Slip(place.node.lineno, scope.name, diff + again)
                 place.put(
                     ast.fix_missing_locations(ast.copy_location(mutant, place.node))
                 )
