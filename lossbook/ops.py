@@ -33,6 +33,19 @@ def over_classes(parameter: Parameter) -> Parameter:
     return parameter[..., None] if isinstance(parameter, Tensor) else parameter
 
 
+def expm1(values: Tensor) -> Tensor:
+    """Return exp(x) - 1, with all digits in the derivative exp(x) as well.
+
+    torch forms the derivative from the result, as (exp(x) - 1) + 1: where x is far
+    below 0, nothing is left of it.
+
+    >>> x = torch.tensor(-20.0, requires_grad=True)
+    >>> torch.autograd.grad(expm1(x), x)
+    (tensor(2.0612e-09),)
+    """
+    return torch.where(values < -1, values.exp() - 1, values.expm1())
+
+
 def at_label(values: Logits, labels: Labels) -> PerExample:
     """Pick each example's entry at its label: values[..., labels[...]].
 

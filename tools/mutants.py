@@ -115,6 +115,8 @@ class Report:
     def line(self) -> str:
         """One line of progress."""
         more = f", {self.excluded} excluded" if self.excluded else ""
+        if self.problems and not self.planted:
+            return f"{self.path}: not examined: {self.problems[0]}"
         return (
             f"{self.path}: {self.planted} planted, {self.killed} killed, "
             f"{len(self.survivors)} survived{more} ({self.seconds:.1f} s)"
@@ -641,24 +643,24 @@ def main(arguments: Sequence[str]) -> int:
         for done in as_completed(waiting):
             report = done.result()
             say(report.line())
+            for slip in report.survivors:
+                say(f"   survived: {report.path}:{slip.line}: {slip.text}")
             reports.append(report)
     return summarize(reports, stale)
 
 
 def summarize(reports: Sequence[Report], stale: Sequence[str] = ()) -> int:
-    """Print survivors and totals; return the exit status."""
+    """Print problems and totals; return the exit status."""
     ordered = sorted(reports, key=lambda report: report.path)
     problems = [f"{r.path}: {text}" for r in ordered for text in r.problems]
     problems += [f"mutants.toml names {file}, which is not there" for file in stale]
-    survivors = [(r.path, slip) for r in ordered for slip in r.survivors]
-    for path, slip in survivors:
-        say(f"survived: {path}:{slip.line}: {slip.text}")
+    survivors = sum(len(r.survivors) for r in ordered)
     for text in problems:
         say(f"problem: {text}")
     planted, killed = (
         sum(getattr(r, name) for r in ordered) for name in ("planted", "killed")
     )
-    say(f"\n{planted} planted, {killed} killed, {len(survivors)} survived")
+    say(f"\n{planted} planted, {killed} killed, {survivors} survived")
     return 1 if survivors or problems else 0
 
 

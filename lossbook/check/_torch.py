@@ -166,9 +166,7 @@ def compiles(card: LossCard) -> Evidence:
 
         def compiled() -> Tensor:
             # "eager" runs the traced graph as it is: no C compiler is needed.
-            graph = torch.compile(
-                lambda *a: loss(*a), backend="eager", fullgraph=True, dynamic=True
-            )
+            graph = torch.compile(lambda *a: loss(*a), backend="eager", fullgraph=True)
             out: Tensor = graph(first, *rest)
             (slope,) = torch.autograd.grad(out.sum(), first)
             return torch.cat([out.flatten(), slope.flatten()])
