@@ -121,6 +121,16 @@ def naive_sum(logits, labels):
     return CE.fn(logits, labels) + 0 * (p * p.log()).nan_to_num().sum(-1)
 
 
+def above_one_excluded(scores):
+    """The posterior of +1 for `flat_above_one`, none where it is 1."""
+    return (1 + scores.clip(-1, 2)) / 2
+
+
+def flat_above_one(scores, signs):
+    """Squared hinge: any score above 1 is optimal where +1 is certain."""
+    return (1 - scores * signs).clamp(min=0) ** 2
+
+
 class Forgetful:
     """Copies of it are twice the loss."""
 
@@ -180,6 +190,7 @@ WRONG = [
     ("copies", replace(CE, fn=lambda logits, labels: CE.fn(logits, labels))),
     ("copies", replace(CE, fn=Forgetful)),
     ("device", replace(CE, fn=homebound)),
+    ("recovery", replace(LOGISTIC, fn=flat_above_one, recovery=above_one_excluded)),
     ("recovery", replace(CE, recovery=not_summing_to_one)),
     ("recovery", replace(CE, recovery=lambda logits: FOCAL.recovery(logits))),
 ]

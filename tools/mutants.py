@@ -37,6 +37,7 @@ from tools.paths import ROOT
 
 LIST = Path(__file__).with_suffix(".toml")
 PROCESSES = 2
+NO_SLIP = "no slip"
 SLOW = 10.0  # a mutant may take this many seconds more than the loss itself does
 
 FACTS = {"shape", "ndim", "dtype", "device", "numel", "size", "is_floating_point"}
@@ -51,6 +52,7 @@ OTHER_NAME = {
     "maximum": "minimum",
     "minimum": "maximum",
 }
+CUT = "detached"  # the name of the function that cuts, in the changed module
 TRANSPOSES = {"transpose", "swapaxes", "t"}
 TRANSPOSED = {"T", "mT"}
 # The order of their arguments does not matter.
@@ -338,7 +340,7 @@ def replacements(place: Place, scope: Scope) -> Iterator[ast.AST]:
     if is_truth(node) and not is_looked_at(parent):
         yield other_truth(node)
     if scope.graph and detachable(place, scope.moving):
-        yield method(node, "detach")
+        yield ast.Call(ast.Name(CUT, ast.Load()), [node], [])
 
 
 def of_arithmetic(node: ast.BinOp) -> Iterator[ast.AST]:
@@ -376,7 +378,8 @@ def of_call(node: ast.Call) -> Iterator[ast.AST]:
             yield ast.Call(node.func, node.args, keywords)
     if name in COMMUTATIVE | GRAPHLESS or called(node, "validate"):
         return
-    for i in range(len(node.args) - 1):
+    # clip returns the middle one of three numbers.
+    for i in range(1 if name in ("clip", "clamp") else 0, len(node.args) - 1):
         swapped = [*node.args]
         swapped[i], swapped[i + 1] = swapped[i + 1], swapped[i]
         if ast.dump(swapped[i]) != ast.dump(node.args[i]):
@@ -449,9 +452,24 @@ def detachable(place: Place, names: frozenset[str]) -> bool:
     return False
 
 
-def method(node: Any, name: str) -> ast.AST:
-    """Return the call of a method without arguments."""
-    return ast.Call(ast.Attribute(node, name, ast.Load()), [], [])
+class Cut:
+    """Cuts a tensor from the graph, and remembers whether it ever hung there."""
+
+    def __init__(self) -> None:
+        self.hung = False
+
+    def __call__(self, value: Any) -> Any:
+        """Return the value without its graph."""
+        if not getattr(value, "requires_grad", False):
+            return value
+        self.hung = True
+        return value.detach()
+
+
+def used_names(code: types.CodeType) -> set[str]:
+    """Return the names that code uses, with all functions in it."""
+    inner = [part for part in code.co_consts if isinstance(part, types.CodeType)]
+    return {*code.co_names}.union(*map(used_names, inner))
 
 
 class Overdue(BaseException):
@@ -521,6 +539,8 @@ class Trial:
     def killed_by(self, code: Any, function: str) -> str | None:
         """Return what sees that the code is not the loss, None if nothing does.
 
+        `NO_SLIP` is returned for a cut where there is no graph to be cut.
+
         Args:
             code: The module with a slip in it.
             function: Where the slip is: what has seen those there comes early.
@@ -528,10 +548,13 @@ class Trial:
         name = f"{self.original.__name__}__mutant"
         module = types.ModuleType(name)
         module.__file__ = self.original.__file__
+        cut = module.__dict__[CUT] = Cut()
         sys.modules[name] = module
         try:
             with deadline(SLOW + 3 * sum(self.cost.values())):
-                return self._killed_by(code, function, module)
+                killer = self._killed_by(code, function, module)
+            cuts_nothing = CUT in used_names(code) and not cut.hung
+            return NO_SLIP if killer is None and cuts_nothing else killer
         except Overdue:
             return "the clock"
         finally:
@@ -588,11 +611,11 @@ def examine(module: str, excluded: Sequence[str] = ()) -> Report:
             unseen.discard(slip.text)
             report.excluded += 1
             continue
-        report.planted += 1
-        if trial.killed_by(code, slip.function) is None:
+        killer = trial.killed_by(code, slip.function)
+        report.planted += killer != NO_SLIP
+        report.killed += killer not in (None, NO_SLIP)
+        if killer is None:
             report.survivors.append(slip)
-        else:
-            report.killed += 1
     report.problems += [
         f"mutants.toml excludes what is not planted: {t}" for t in unseen
     ]

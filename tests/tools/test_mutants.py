@@ -63,7 +63,7 @@ def texts(source, *matrices):
         ("f(a) * 3", "3 -> 4"),
         ("logits.sum(-1)", "1 -> 2"),
         ("a < b", "a < b -> a >= b"),
-        ("f(logits) * logits", "f(logits) -> f(logits).detach()"),
+        ("f(logits) * logits", "f(logits) -> detached(f(logits))"),
     ],
 )
 def test_a_slip_is_planted(written, slip):
@@ -74,9 +74,10 @@ def test_a_slip_is_planted(written, slip):
     ("written", "slip"),
     [
         ("labels.shape", "labels -> labels - 1"),
+        ("np.clip(a, 0, 1)", "np.clip(a, 0, 1) -> np.clip(0, a, 1)"),
         ("torch.maximum(a, b)", "torch.maximum(a, b) -> torch.maximum(b, a)"),
-        ("gamma * logits", "gamma -> gamma.detach()"),
-        ("logits.shape[0] * 2", "logits.shape[0] -> logits.shape[0].detach()"),
+        ("gamma * logits", "gamma -> detached(gamma)"),
+        ("logits.shape[0] * 2", "logits.shape[0] -> detached(logits.shape[0])"),
         ("f(keepdim=True)", "True -> 2"),
     ],
 )
@@ -92,17 +93,16 @@ def test_what_is_detached_follows_from_the_logits():
     source = FUNCTION.format("weight * shift").replace(
         "    return", "    weight = logits.exp()\n    return"
     )
-    assert "loss: weight -> weight.detach()" in texts(source)
-    assert "loss: shift -> shift.detach()" not in texts(source)
+    assert "loss: weight -> detached(weight)" in texts(source)
+    assert "loss: shift -> detached(shift)" not in texts(source)
 
 
 def test_a_loss_of_a_matrix_is_changed_but_not_its_refusals():
     assert texts(CLASS, "transition") == {
         "Loss: 1.0 -> 2.0",
         "Loss.__call__: logits @ self.transition -> logits @ self.transition.T",
-        "Loss.__call__: logits @ self.transition -> "
-        "(logits @ self.transition).detach()",
-        "Loss.__call__: logits -> logits.detach()",
+        "Loss.__call__: logits @ self.transition -> detached(logits @ self.transition)",
+        "Loss.__call__: logits -> detached(logits)",
         "Loss.__call__: self.transition -> self.transition.T",
     }
 
@@ -141,6 +141,24 @@ def test_a_module_that_cannot_be_imported_is_seen():
     trial = Trial(LOGISTIC, checks=[])
     broken = compile("1 / 0", "<mutant>", "exec")
     assert trial.killed_by(broken, "logistic") == "its import"
+
+
+@pytest.mark.parametrize(
+    ("cut", "outcome"), [("scores", None), ("scores.detach()", mutants.NO_SLIP)]
+)
+def test_a_cut_where_no_graph_is_is_no_slip(cut, outcome):
+    source = f"""
+from dataclasses import replace
+from {LOGISTIC} import CARD as ORIGINAL
+
+def loss(scores, signs):
+    return ORIGINAL.fn(scores, signs) + 0 * detached({cut})
+
+CARD = replace(ORIGINAL, fn=loss)
+"""
+    trial = Trial(LOGISTIC, checks=[check.CHECKS["reference"]])
+    code = compile(source, "<mutant>", "exec")
+    assert trial.killed_by(code, "loss") == outcome
 
 
 def test_a_mutant_without_end_is_stopped(monkeypatch):
