@@ -268,8 +268,6 @@ def recovery(card: LossCard) -> Evidence:
             truths = np.asarray(recover(outputs, **closed, **params))
             if outputs.ndim == 1:
                 truths = np.stack([1 - truths, truths], -1)
-            sums = truths.sum(-1)
-            yield f"the sum over the classes at {params}", gap(sums, np.ones_like(sums))
             possible = ((truths >= 0) & (truths <= 1)).all(-1)
             if not possible.any():
                 yield f"a posterior at {params} (none is possible)", np.inf
@@ -278,6 +276,8 @@ def recovery(card: LossCard) -> Evidence:
                 _wrongly_excluded(card, outputs, np.asarray(~possible), params),
             )
             z, eta = outputs[possible], truths[possible]
+            sums = eta.sum(-1)
+            yield f"the sum over the classes at {params}", gap(sums, np.ones_like(sums))
             slope = _expected_gradient(card, z, eta, params)
             yield f"the expected gradient at {params}", float(np.abs(slope).max())
             cost = _expected_hard(card, z, eta, params)
