@@ -1,7 +1,8 @@
 """Each library that a card names was compared, and each comparison is on a card.
 
 A file of peers holds one list, `SHOWN`: the (key of the loss, name of the peer) pairs
-that its tests show, best made from the table that parametrizes them. Nothing foreign is
+that its tests show, best made from the table that parametrizes them. A file that
+compares only what has no card needs none. Nothing foreign is
 imported at the top of such a file, so that the lists can be read without the libraries.
 """
 
@@ -23,7 +24,9 @@ def shown():
     """The pairs of all files, each with the file that shows it."""
     modules = {name: import_module(f"tests.peers.{name}") for name in FAMILIES}
     return {
-        tuple(pair): name for name, module in modules.items() for pair in module.SHOWN
+        tuple(pair): name
+        for name, module in modules.items()
+        for pair in getattr(module, "SHOWN", ())
     }
 
 
