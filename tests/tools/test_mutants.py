@@ -137,6 +137,16 @@ def test_without_checks_all_survive(monkeypatch, capsys):
     assert last == f"{report.planted} planted, 0 killed, {report.planted} survived"
 
 
+@pytest.mark.parametrize(
+    ("module", "forms"),
+    [(LOGISTIC, {"plain"}), ("lossbook.losses.noise._mae", {"plain", "fused"})],
+)
+def test_both_forms_are_checked_where_there_are_two(module, forms):
+    trial = Trial(module, checks=[check.CHECKS["reference"]])
+    assert trial.baseline() is None
+    assert {form for _, form in trial.runs} == forms
+
+
 def test_a_module_that_cannot_be_imported_is_seen():
     trial = Trial(LOGISTIC, checks=[])
     broken = compile("1 / 0", "<mutant>", "exec")
@@ -177,7 +187,7 @@ def test_a_loss_that_fails_as_it_is_is_a_problem(monkeypatch, capsys):
     always = check.Check(refuse, check.CHECKS["reference"].kinds)
     monkeypatch.setattr(check, "applicable", lambda card: [always])
     report = mutants.examine(LOGISTIC)
-    assert "refuse (plain) refuses the loss as it is" in report.line()
+    assert "refuse (fused) refuses the loss: ValueError" in report.line()
     assert mutants.summarize([report]) == 1
     assert "ValueError: so it is" in capsys.readouterr().out
 
