@@ -63,6 +63,33 @@ def over_classes(parameter: Parameter) -> Parameter:
     return parameter[..., None] if isinstance(parameter, Tensor) else parameter
 
 
+def expm1(values: Tensor) -> Tensor:
+    """Return exp(x) - 1, with all digits in the derivative exp(x) as well.
+
+    torch forms the derivative from the result, as (exp(x) - 1) + 1: where x is far
+    below 0, nothing is left of it.
+
+    >>> x = torch.tensor(-20.0, requires_grad=True)
+    >>> torch.autograd.grad(expm1(x), x)
+    (tensor(2.0612e-09),)
+    """
+    return torch.where(values < -1, values.exp() - 1, values.expm1())
+
+
+def rows(table: Tensor, labels: Labels) -> Tensor:
+    """Pick each example's row of a table (C, ...): table[labels].
+
+    torch turns the single label of one example into a number, when it is written as an
+    index; that fails where vmap takes the batch apart.
+
+    >>> rows(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([1, 0]))
+    tensor([[3., 4.],
+            [1., 2.]])
+    """
+    picked = table.index_select(0, labels.reshape(-1).long())
+    return picked.reshape(*labels.shape, *table.shape[1:])
+
+
 def at_label(values: Logits, labels: Labels) -> PerExample:
     """Pick each example's entry at its label: values[..., labels[...]].
 
