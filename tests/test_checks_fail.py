@@ -186,6 +186,10 @@ WRONG = [
         "limits",
         replace(GCE, formula=replace(GCE.formula, limits={"q": {0.0: "1 - p"}})),
     ),
+    (
+        "limits",
+        replace(GCE, formula=replace(GCE.formula, limits={"q": {0.0: "0"}})),
+    ),
     ("limits", replace(GCE, formula=replace(GCE.formula, limits={}))),
     ("psi_calculus", replace(CE, formula=Formula(expr="-2 * log(p)"))),
     ("psi_calculus", replace(FOCAL, fn=detached)),

@@ -210,7 +210,7 @@ def limits(card: LossCard) -> Evidence:
         for name, ends in stated.items():
             for end, text in ends.items():
                 remaining = _limit_gap(card, name, end, text)
-                yield f"the limit of {name} at {end:g}", float(remaining > 0.5)
+                yield f"the limit of {name} at {end:g}", float(not remaining <= 0.5)
 
     return settled(card, "the formula tends to its stated limits", cases(), 0.0)
 
@@ -231,7 +231,10 @@ def _limit_gap(card: LossCard, name: str, end: float, text: str) -> float:
     param = card.params[name]
     away = 1e-3 * (param.high - param.low) * (1 if end == param.low else -1)
     far, near = (
-        gap(written(variable, **at), target(variable, **at))
+        gap(
+            written(variable, **at),
+            np.broadcast_to(target(variable, **at), variable.shape),
+        )
         for at in (
             card.defaults() | {name: end + away},
             card.defaults() | {name: end + away / 10},
