@@ -16,6 +16,14 @@ from . import (
     tables,
 )
 from .criterion import Criterion
+from .losses.angular import (
+    CosineHead,
+    arcface,
+    cosface,
+    large_margin_softmax,
+    normface,
+    sphereface,
+)
 from .losses.entropy import binary_cross_entropy, cross_entropy, soft_cross_entropy
 from .losses.imbalance import focal, poly1
 from .losses.margins import (
@@ -40,11 +48,14 @@ from .losses.noise import gce, mae
 
 __version__: str
 __all__ = [
+    "CosineHead",
     "Criterion",
+    "arcface",
     "binary_cross_entropy",
     "book",
     "card",
     "check",
+    "cosface",
     "crammer_singer",
     "cross_entropy",
     "data",
@@ -56,12 +67,14 @@ __all__ = [
     "gce",
     "hinge",
     "kernels",
+    "large_margin_softmax",
     "lee_lin_wahba",
     "logistic",
     "losses",
     "mae",
     "metrics",
     "modified_huber",
+    "normface",
     "ops",
     "plots",
     "poly1",
@@ -70,6 +83,7 @@ __all__ = [
     "sigmoid_loss",
     "smooth_hinge",
     "soft_cross_entropy",
+    "sphereface",
     "squared",
     "squared_hinge",
     "stats",

@@ -6,6 +6,11 @@ Targets     probabilities of the classes, which sum to 1
 Scores      one real number an example; its sign is the predicted class
 Signs       the true class as -1 or +1
 PerExample  one loss an example: nothing is averaged yet
+PerBatch    one loss for the whole batch
+Vectors     one vector an example, or one of a pair
+Embeddings  the vectors of a batch whose examples meet each other
+Marks       which example is of which kind, as an integer: class, or same and different
+ClassVectors  one vector a class: weights of a layer without bias, or proxies
 """
 
 from jaxtyping import Float, Int, Shaped
@@ -19,12 +24,20 @@ Scores = Float[Tensor, "*batch"]
 Signs = Shaped[Tensor, "*batch"]
 Probabilities = Shaped[Tensor, "*batch"]
 PerExample = Float[Tensor, "*batch"]
+PerBatch = Float[Tensor, ""]
+Vectors = Float[Tensor, "*batch dimensions"]
+Embeddings = Float[Tensor, "examples dimensions"]
+Marks = Shaped[Tensor, "*batch"]
+ClassVectors = Float[Tensor, "classes dimensions"]
 
 NpLogits = Float[ndarray, "*batch classes"]
 NpLabels = Int[ndarray, "*batch"]
 NpTargets = Float[ndarray, "*batch classes"]
 NpScores = Float[ndarray, "*batch"]
 NpSigns = Shaped[ndarray, "*batch"]
+NpVectors = Float[ndarray, "*batch dimensions"]
+NpMarks = Int[ndarray, "*batch"]
+NpClassVectors = Float[ndarray, "classes dimensions"]
 NpPerExample = Float[ndarray, "*batch"]
 
 Parameter = float | Tensor  # a tensor broadcasts against the loss per example

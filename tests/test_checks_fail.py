@@ -151,7 +151,8 @@ FLIPS = [
     pytest.param(card, name, id=f"{key}-{name}")
     for key, card in CATALOGUE.items()
     for name in check.PROPERTIES
-    if card.states(name, card.defaults()) is not None
+    if card.kind in check.CHECKS["properties"].kinds
+    and card.states(name, card.defaults()) is not None
 ]
 
 
@@ -167,7 +168,8 @@ BOUNDS = [
     pytest.param(card, name, wrong, id=f"{key}-{name}-{wrong:g}")
     for key, card in CATALOGUE.items()
     for name in ("lower", "upper", "lipschitz")
-    if (stated := card.states(name, card.defaults())) is not None
+    if card.kind in check.CHECKS["properties"].kinds
+    and (stated := card.states(name, card.defaults())) is not None
     for off in [0.05 * max(1.0, abs(stated))]
     for wrong in ([7.5] if np.isinf(stated) else [stated - off, stated + off, np.inf])
 ]

@@ -1,0 +1,1 @@
+"""Losses of embeddings and of the distances or angles between them."""
