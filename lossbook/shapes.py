@@ -9,8 +9,9 @@ PerExample  one loss an example: nothing is averaged yet
 PerBatch    one loss for the whole batch
 Vectors     one vector an example, or one of a pair
 Embeddings  the vectors of a batch whose examples meet each other
-Marks       which example is of which kind, as an integer: class, or same and different
-ClassVectors  one vector a class: weights of a layer without bias, or proxies
+BatchLabels the classes of a batch whose examples meet each other
+Marks       whether a pair is of one class: true or 1, false or 0
+ClassVectors one vector a class: weights of a layer without bias, or proxies
 """
 
 from jaxtyping import Float, Int, Shaped
@@ -27,6 +28,7 @@ PerExample = Float[Tensor, "*batch"]
 PerBatch = Float[Tensor, ""]
 Vectors = Float[Tensor, "*batch dimensions"]
 Embeddings = Float[Tensor, "examples dimensions"]
+BatchLabels = Int[Tensor, "examples"]
 Marks = Shaped[Tensor, "*batch"]
 ClassVectors = Float[Tensor, "classes dimensions"]
 

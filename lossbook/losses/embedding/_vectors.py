@@ -37,6 +37,32 @@ def squared_distance(first: Vectors, second: Vectors) -> Tensor:
     return (first - second).square().sum(-1)
 
 
+def squared_distances(vectors: Tensor) -> Tensor:
+    """Return the squared Euclidean distances of (N, D) vectors, (N, N).
+
+    >>> squared_distances(torch.tensor([[3.0, 0.0], [0.0, 4.0]]))
+    tensor([[ 0., 25.],
+            [25.,  0.]])
+    """
+    # By |x|^2 + |y|^2 - 2 x . y no difference is stored. Around the mean the squares
+    # are as small as they can be, and so is what rounding leaves of them.
+    x = vectors - vectors.detach().mean(-2, keepdim=True)
+    square = x.square().sum(-1)
+    return square[..., :, None] + square[..., None, :] - 2 * (x @ x.mT)
+
+
+def same_class(labels: Tensor) -> Tensor:
+    """Return which examples are of one class, (N, N), each without itself.
+
+    >>> same_class(torch.tensor([0, 0, 1])).int()
+    tensor([[0, 1, 0],
+            [1, 0, 0],
+            [0, 0, 0]], dtype=torch.int32)
+    """
+    itself = torch.eye(labels.shape[-1], dtype=torch.bool, device=labels.device)
+    return (labels[..., :, None] == labels[..., None, :]) & ~itself
+
+
 def root(square: Tensor) -> Tensor:
     """Return the square root, with slope 0 at 0: that of a distance where points meet.
 
