@@ -163,16 +163,15 @@ def formula(card: LossCard) -> Evidence:
             loss, _ = value_and_gradient(card, arrays, params)
             value = np.broadcast_to(written(variable, **params), loss.shape)
             if card.kind == "cosine":
-                value = _loss_of_target(*arrays, value, params["scale"])
+                value = _loss_of_target(arrays, value, params["scale"])
             yield f"the formula at {params}", gap(loss, value)
 
     return settled(card, "the formula on the card equals the code", cases(), 1e-10)
 
 
-def _loss_of_target(
-    cosines: np.ndarray, labels: np.ndarray, target: np.ndarray, scale: float
-) -> np.ndarray:
+def _loss_of_target(arrays: Arrays, target: np.ndarray, scale: float) -> np.ndarray:
     """Return cross-entropy of the scaled cosines, the true class's logit replaced."""
+    cosines, labels = arrays
     logits = scale * cosines
     logits[np.arange(len(labels)), labels] = target
     return np.asarray(np.log(np.exp(logits).sum(-1)) - target)

@@ -120,6 +120,12 @@ CARD = LossCard(
         "scale": Param(default=64.0, low=4.0, high=64.0, meaning="inverse temperature"),
     },
     special_cases=(SpecialCase(of="normface", params={"margin": 0.0, "scale": 30.0}),),
+    peers={
+        "pytorch_metric_learning.losses.ArcFaceLoss": (
+            "Its margin is in degrees, 28.6 by default; an embedding on its class "
+            "vector makes the gradient nan."
+        ),
+    },
     properties=Properties(
         convex=lambda margin, scale: margin == 0,
         strictly_proper=lambda margin, scale: margin == 0,

@@ -105,6 +105,9 @@ CARD = LossCard(
         "scale": Param(default=64.0, low=4.0, high=64.0, meaning="inverse temperature"),
     },
     special_cases=(SpecialCase(of="normface", params={"margin": 0.0, "scale": 30.0}),),
+    peers={
+        "pytorch_metric_learning.losses.CosFaceLoss": "",
+    },
     properties=Properties(
         convex=True,
         strictly_proper=lambda margin, scale: margin == 0,

@@ -103,10 +103,10 @@ class _MarginSoftmax(torch.autograd.Function):
         plain: Callable[[Tensor, Tensor], Tensor],
     ) -> Tensor:
         """Return the loss of each row; keep the gradient if one will be asked for."""
-        recipe = (target, slope, scale)
-        loss, kept = _rows(cosines, labels, *recipe, cosines.requires_grad)
+        rows = partial(_rows, target=target, slope=slope, scale=scale)
+        loss, kept = rows(cosines, labels, gradient=cosines.requires_grad)
         ctx.save_for_backward(cosines, labels)
-        ctx.kept, ctx.recipe, ctx.plain = kept, recipe, plain
+        ctx.kept, ctx.rows, ctx.plain = kept, rows, plain
         return loss
 
     @staticmethod
@@ -123,7 +123,7 @@ class _MarginSoftmax(torch.autograd.Function):
         # pass through a retained graph forms it anew.
         kept, ctx.kept = ctx.kept, None
         if kept is None:
-            _, kept = _rows(cosines, labels, *ctx.recipe, True)
+            _, kept = ctx.rows(cosines, labels, gradient=True)
         buffer, factor = kept
         return buffer.mul_((factor * upstream[0])[:, None]), *rest
 
@@ -131,6 +131,7 @@ class _MarginSoftmax(torch.autograd.Function):
 def _rows(
     cosines: Tensor,
     labels: Tensor,
+    *,
     target: Target,
     slope: Target,
     scale: float,

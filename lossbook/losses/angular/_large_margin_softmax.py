@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from lossbook import validate
 from lossbook.card import Arrays, LossCard, Param, Properties
 from lossbook.losses.angular._cosines import (
     check_whole_margin,
@@ -13,6 +12,7 @@ from lossbook.losses.embedding._vectors import (
     check_classes,
     check_marks,
     check_vectors,
+    explain_nan,
     root,
     unit,
     unit_ref,
@@ -77,7 +77,7 @@ def large_margin_softmax(
     cosine = (unit(x) * unit(w_y)).sum(-1)
     behind = x @ w.mT - (lengths * multiple_angle(cosine, margin=margin))[..., None]
     loss = softplus_of_sum(behind, index[..., None])
-    return validate.explain_nan("embeddings", x, loss)
+    return explain_nan("embeddings", embeddings, loss)
 
 
 def large_margin_softmax_ref(
@@ -126,6 +126,9 @@ CARD = LossCard(
         "margin": Param(
             default=4.0, low=1.0, high=4.0, whole=True, meaning="multiple of the angle"
         )
+    },
+    peers={
+        "pytorch_metric_learning.losses.LargeMarginSoftmaxLoss": "",
     },
     properties=Properties(lower=0.0),
 )

@@ -105,6 +105,11 @@ CARD = LossCard(
         "scale": Param(default=30.0, low=4.0, high=64.0, meaning="inverse temperature"),
     },
     special_cases=(SpecialCase(of="normface", params={"margin": 1.0, "scale": 30.0}),),
+    peers={
+        "pytorch_metric_learning.losses.SphereFaceLoss": (
+            "It multiplies the scale, 1 by default, by the length of each embedding."
+        ),
+    },
     properties=Properties(
         convex=lambda margin, scale: margin == 1,
         strictly_proper=lambda margin, scale: margin == 1,

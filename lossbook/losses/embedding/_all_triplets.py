@@ -4,12 +4,12 @@ import numpy as np
 import torch
 from torch.nn.functional import pad
 
-from lossbook import validate
 from lossbook.card import Arrays, LossCard, Param, Properties
 from lossbook.losses.embedding._vectors import (
     check_batch,
     check_marks,
     check_vectors,
+    explain_nan,
     same_class,
     squared_distances,
 )
@@ -73,7 +73,7 @@ def all_triplets(
     lost = active * reach - totals.gather(-1, active)
     lost = torch.where(positive.gather(-1, which), lost, 0.0).sum(-1)
     loss = lost / (positive.sum(-1) * negative.sum(-1)).clamp(min=1)
-    return validate.explain_nan("embeddings", x, loss)
+    return explain_nan("embeddings", embeddings, loss)
 
 
 def all_triplets_ref(
@@ -120,6 +120,12 @@ CARD = LossCard(
         "margin": Param(
             default=0.2, low=0.0, high=2.0, meaning="lead in squared distance"
         )
+    },
+    peers={
+        "pytorch_metric_learning.losses.TripletMarginLoss": (
+            "It averages over the active triplets of the batch, of distances, not "
+            "their squares, between directions, with a margin of 0.05 by default."
+        ),
     },
     properties=Properties(lower=0.0),
 )

@@ -4,11 +4,11 @@ import numpy as np
 import torch
 from torch.nn.functional import relu
 
-from lossbook import validate
 from lossbook.card import Arrays, LossCard, Param, Properties
 from lossbook.losses.embedding._vectors import (
     check_alike,
     check_marks,
+    explain_nan,
     root,
     squared_distance,
 )
@@ -58,7 +58,7 @@ def contrastive(
     square = squared_distance(a, upcast(second))
     apart = relu(margin - root(square)).square()
     loss = torch.where(same.bool(), square, apart) / 2
-    return validate.explain_nan("first", a, loss)
+    return explain_nan("first", first, loss)
 
 
 def contrastive_ref(
@@ -90,6 +90,19 @@ CARD = LossCard(
     draw=_draw,
     params={
         "margin": Param(default=1.0, low=0.0, high=2.0, meaning="distance to be kept")
+    },
+    peers={
+        "pytorch_metric_learning.losses.ContrastiveLoss": (
+            "It takes neither square nor half, and by default directions of all pairs "
+            "of a batch."
+        ),
+        "torch.nn.functional.cosine_embedding_loss": (
+            "Equal for directions of one class; others cost what their cosine exceeds "
+            "the margin by."
+        ),
+        "torch.nn.functional.hinge_embedding_loss": (
+            "It takes distances, and neither square nor half."
+        ),
     },
     properties=Properties(lower=0.0),
 )

@@ -4,10 +4,15 @@ import numpy as np
 import torch
 from torch.nn.functional import logsigmoid
 
-from lossbook import validate
 from lossbook.card import Arrays, LossCard, Param, Properties
 from lossbook.losses.embedding._similarities import blockwise, log_sums, similarities
-from lossbook.losses.embedding._vectors import check_alike, check_batch, unit, unit_ref
+from lossbook.losses.embedding._vectors import (
+    check_alike,
+    check_batch,
+    explain_nan,
+    unit,
+    unit_ref,
+)
 from lossbook.ops import label_margin, upcast
 from lossbook.shapes import (
     Embeddings,
@@ -17,6 +22,8 @@ from lossbook.shapes import (
     PerExample,
 )
 
+MANY = 2**22  # similarities; below, forming them twice costs more than it saves
+
 
 def info_nce(
     queries: Embeddings, keys: Embeddings, *, temperature: Parameter = 0.07
@@ -24,9 +31,8 @@ def info_nce(
     """Return cross-entropy of cosines / temperature: which key is the query's own?
 
     Key i is the positive of query i, all others are its negatives. The loss is at most
-    log(N - 1) + 2 / temperature, a bit more than 0 at best, and log N less its mean
-    bounds the mutual information from below: with N pairs never more than log N is
-    seen.
+    log(1 + (N - 1) exp(2 / temperature)). Log N less its mean bounds the mutual
+    information from below: with N pairs never more than log N is seen.
 
     Args:
         queries: (N, D), of any length; only directions matter.
@@ -46,14 +52,14 @@ def info_nce(
     check_alike(queries=queries, keys=keys)
     check_batch("queries", queries)
     q, k = unit(upcast(queries)), unit(upcast(keys))
-    if blockwise(q, k, temperature):
+    if blockwise(q, k, temperature, least=MANY):
         loss = log_sums(q, k, temperature) - (q * k).sum(-1) / temperature
     elif len(q):
         own = torch.arange(len(q), device=q.device)
         loss = -logsigmoid(label_margin(similarities(q, k, temperature), own))
     else:
         loss = q.sum(-1)
-    return validate.explain_nan("queries", q, loss)
+    return explain_nan("queries", queries, loss)
 
 
 def info_nce_ref(

@@ -4,9 +4,12 @@ import numpy as np
 import torch
 from torch.nn.functional import logsigmoid
 
-from lossbook import validate
 from lossbook.card import Arrays, LossCard, Properties
-from lossbook.losses.embedding._vectors import check_alike, check_batch
+from lossbook.losses.embedding._vectors import (
+    check_alike,
+    check_batch,
+    explain_nan,
+)
 from lossbook.ops import label_margin, upcast
 from lossbook.shapes import Embeddings, NpPerExample, NpVectors, PerExample
 
@@ -38,7 +41,7 @@ def n_pair(anchors: Embeddings, positives: Embeddings) -> PerExample:
     logits = a @ upcast(positives).mT
     own = torch.arange(len(a), device=a.device)
     loss = -logsigmoid(label_margin(logits, own)) if len(a) else logits.sum(-1)
-    return validate.explain_nan("anchors", a, loss)
+    return explain_nan("anchors", anchors, loss)
 
 
 def n_pair_ref(
@@ -65,5 +68,10 @@ CARD = LossCard(
     summary="Cross-entropy of inner products: each anchor must find its positive.",
     cite="sohn2016improved",
     draw=_draw,
+    peers={
+        "pytorch_metric_learning.losses.NPairsLoss": (
+            "It takes directions by default."
+        ),
+    },
     properties=Properties(lower=0.0),
 )

@@ -3,13 +3,13 @@
 import numpy as np
 import torch
 
-from lossbook import validate
 from lossbook.card import Arrays, LossCard, Properties
 from lossbook.losses.embedding._similarities import without_self
 from lossbook.losses.embedding._vectors import (
     check_batch,
     check_marks,
     check_vectors,
+    explain_nan,
     same_class,
     squared_distances,
 )
@@ -58,7 +58,7 @@ def nca(embeddings: Embeddings, labels: BatchLabels) -> PerExample:
     least = torch.finfo(s.dtype).min / 4
     inside = torch.where(positive, s, least).logsumexp(-1)
     loss = torch.where(positive.any(-1), s.logsumexp(-1) - inside, 0.0)
-    return validate.explain_nan("embeddings", x, loss)
+    return explain_nan("embeddings", embeddings, loss)
 
 
 def nca_ref(embeddings: NpVectors, labels: NpLabels) -> tuple[NpPerExample, NpVectors]:
@@ -91,5 +91,8 @@ CARD = LossCard(
     summary="A neighbor, drawn by distance, must be of the same class.",
     cite="goldberger2004neighbourhood",
     draw=_draw,
+    peers={
+        "pytorch_metric_learning.losses.NCALoss": ("It takes directions by default."),
+    },
     properties=Properties(lower=0.0),
 )

@@ -3,7 +3,6 @@
 import numpy as np
 import torch
 
-from lossbook import validate
 from lossbook.card import Arrays, LossCard, Param, Properties
 from lossbook.losses.embedding._similarities import (
     blockwise,
@@ -11,7 +10,13 @@ from lossbook.losses.embedding._similarities import (
     similarities,
     without_self,
 )
-from lossbook.losses.embedding._vectors import check_alike, check_batch, unit, unit_ref
+from lossbook.losses.embedding._vectors import (
+    check_alike,
+    check_batch,
+    explain_nan,
+    unit,
+    unit_ref,
+)
 from lossbook.ops import upcast
 from lossbook.shapes import (
     Embeddings,
@@ -60,7 +65,7 @@ def nt_xent(
     else:
         sums = views.sum(-1)
     loss = (sums[: len(a)] + sums[len(a) :]) / 2 - attract
-    return validate.explain_nan("first", views, loss)
+    return explain_nan("first", first, loss)
 
 
 def nt_xent_ref(
@@ -98,6 +103,12 @@ CARD = LossCard(
         "temperature": Param(
             default=0.5, low=0.05, high=1.0, meaning="what cosines are divided by"
         )
+    },
+    peers={
+        "pytorch_metric_learning.losses.NTXentLoss": (
+            "It has no gradient where partners are opposite and the temperature is low."
+        ),
+        "optax.losses.ntxent": ("It returns the mean over the batch."),
     },
     properties=Properties(lower=0.0),
 )

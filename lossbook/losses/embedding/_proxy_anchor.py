@@ -5,13 +5,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from lossbook import validate
 from lossbook.card import Arrays, LossCard, Param, Properties
 from lossbook.losses.embedding._vectors import (
     check_batch,
     check_classes,
     check_marks,
     check_vectors,
+    explain_nan,
     unit,
     unit_ref,
 )
@@ -76,7 +76,7 @@ def proxy_anchor(
     pull = _log_one_plus_sum(-alpha * (cosines - margin), own)
     push = _log_one_plus_sum(alpha * (cosines + margin), ~own)
     loss = pull.sum() / own.any(0).sum() + push.mean()
-    return validate.explain_nan("embeddings", x, loss)
+    return explain_nan("embeddings", embeddings, loss)
 
 
 def _log_one_plus_sum(values: Tensor, counts: Tensor) -> Tensor:
@@ -124,6 +124,9 @@ CARD = LossCard(
     params={
         "margin": Param(default=0.1, low=0.0, high=0.5, meaning="margin of cosines"),
         "alpha": Param(default=32.0, low=1.0, high=64.0, meaning="scale of cosines"),
+    },
+    peers={
+        "pytorch_metric_learning.losses.ProxyAnchorLoss": "",
     },
     properties=Properties(lower=None),  # above 0, how far depends on the parameters
 )

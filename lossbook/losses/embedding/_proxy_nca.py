@@ -5,12 +5,12 @@ from typing import Literal
 import numpy as np
 from torch.nn.functional import logsigmoid
 
-from lossbook import validate
 from lossbook.card import Arrays, LossCard, Param, Properties
 from lossbook.losses.embedding._vectors import (
     check_classes,
     check_marks,
     check_vectors,
+    explain_nan,
     unit,
     unit_ref,
 )
@@ -73,7 +73,7 @@ def proxy_nca(
     logits = over_classes(2 * scale) * (x @ unit(upcast(proxies)).mT)
     ahead = label_margin(logits, labels)
     loss = -ahead if form == "others" else -logsigmoid(ahead)
-    return validate.explain_nan("embeddings", x, loss)
+    return explain_nan("embeddings", embeddings, loss)
 
 
 def proxy_nca_ref(
@@ -114,6 +114,9 @@ CARD = LossCard(
         "scale": Param(
             default=1.0, low=1.0, high=32.0, meaning="factor of squared distances"
         )
+    },
+    peers={
+        "pytorch_metric_learning.losses.ProxyNCALoss": ("Equal to the form 'all'."),
     },
     properties=Properties(lower=None),  # below 0, how far depends on the classes
 )

@@ -33,16 +33,21 @@ def similarities(queries: Tensor, keys: Tensor, temperature: Parameter) -> Tenso
     return queries @ keys.mT / over_classes(temperature)
 
 
-def blockwise(queries: Tensor, keys: Tensor, temperature: Parameter) -> bool:
-    """Return whether rows may be formed block by block, by the rules of kernels."""
-    if queries.ndim != 2 or not len(keys):
-        return False
-    # As many values as there are similarities, in no memory of their own.
-    all_of_them = queries.detach()[:, :1].expand(-1, len(keys))
-    return kernels.usable(all_of_them, keys.detach(), temperature)
+def blockwise(
+    queries: Tensor, keys: Tensor, temperature: Parameter, *, least: int = 2**17
+) -> bool:
+    """Return whether rows are to be formed block by block, by the rules of kernels.
+
+    That is from so many similarities on as `least` says.
+    """
+    # A stand-in for the similarities, in no memory of its own: it is large for a kernel
+    # where they are many.
+    columns = -(-len(keys) * kernels.LARGE // least)
+    stand_in = queries.detach()[:, :1].expand(-1, columns)
+    return kernels.usable(stand_in, keys.detach(), temperature)
 
 
-def log_sums(queries: Tensor, keys: Tensor, temperature: float) -> Tensor:
+def log_sums(queries: Tensor, keys: Tensor, temperature: Parameter) -> Tensor:
     """Return logsumexp over the keys of q . k / temperature, (N,), block by block.
 
     >>> log_sums(torch.eye(2), torch.eye(2), 1.0)  # log(e + 1)
@@ -52,7 +57,7 @@ def log_sums(queries: Tensor, keys: Tensor, temperature: float) -> Tensor:
     return result
 
 
-def log_sums_without_self(vectors: Tensor, temperature: float) -> Tensor:
+def log_sums_without_self(vectors: Tensor, temperature: Parameter) -> Tensor:
     """Return the same for the keys' own vectors, each without itself.
 
     >>> log_sums_without_self(torch.eye(3), 1.0)  # log(1 + 1)
@@ -63,7 +68,7 @@ def log_sums_without_self(vectors: Tensor, temperature: float) -> Tensor:
 
 
 def _blocks(
-    queries: Tensor, keys: Tensor, temperature: float
+    queries: Tensor, keys: Tensor, temperature: Parameter
 ) -> Iterator[tuple[slice, Tensor]]:
     """Yield some rows at a time of the similarities, in one and the same buffer."""
     n, m = len(queries), len(keys)
@@ -95,7 +100,9 @@ def exp_(z: Tensor) -> Tensor:
 
 class _LogSums(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, queries: Tensor, keys: Tensor, temperature: float) -> Tensor:
+    def forward(
+        ctx: Any, queries: Tensor, keys: Tensor, temperature: Parameter
+    ) -> Tensor:
         """Return the logsumexp of each row."""
         result = queries.new_empty(len(queries))
         for rows, z in _blocks(queries, keys, temperature):
@@ -123,7 +130,7 @@ class _LogSums(torch.autograd.Function):
 
 class _LogSumsWithoutSelf(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, vectors: Tensor, temperature: float) -> Tensor:
+    def forward(ctx: Any, vectors: Tensor, temperature: Parameter) -> Tensor:
         """Return the logsumexp of each row, the diagonal left out."""
         result = vectors.new_empty(len(vectors))
         for rows, z in _blocks(vectors, vectors, temperature):

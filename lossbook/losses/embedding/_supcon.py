@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossbook import validate
 from lossbook.card import Arrays, LossCard, Param, Properties
 from lossbook.losses.embedding._similarities import (
     blockwise,
@@ -18,6 +17,7 @@ from lossbook.losses.embedding._vectors import (
     check_batch,
     check_marks,
     check_vectors,
+    explain_nan,
     same_class,
     unit,
     unit_ref,
@@ -83,7 +83,7 @@ def supcon(
         loss = _by_sums(u, labels, temperature)
     else:
         loss = _plain(u, labels, temperature, form)
-    return validate.explain_nan("embeddings", u, loss)
+    return explain_nan("embeddings", embeddings, loss)
 
 
 def _plain(u: Tensor, labels: Tensor, temperature: Parameter, form: Form) -> Tensor:
@@ -100,7 +100,7 @@ def _plain(u: Tensor, labels: Tensor, temperature: Parameter, form: Form) -> Ten
     return torch.where(count > 0, -mean, 0.0)
 
 
-def _by_sums(u: Tensor, labels: Tensor, temperature: float) -> Tensor:
+def _by_sums(u: Tensor, labels: Tensor, temperature: Parameter) -> Tensor:
     """Return the form "out" with no matrix of all pairs.
 
     The mean over the positives of u . p is u . (sum of its class - u) / |P|.
@@ -163,6 +163,11 @@ CARD = LossCard(
         "temperature": Param(
             default=0.1, low=0.05, high=1.0, meaning="what cosines are divided by"
         )
+    },
+    peers={
+        "pytorch_metric_learning.losses.SupConLoss": (
+            "Its mean leaves out the examples without a positive."
+        ),
     },
     properties=Properties(lower=0.0),
 )

@@ -3,9 +3,12 @@
 import numpy as np
 from torch.nn.functional import relu
 
-from lossbook import validate
 from lossbook.card import Arrays, LossCard, Param, Properties
-from lossbook.losses.embedding._vectors import check_alike, squared_distance
+from lossbook.losses.embedding._vectors import (
+    check_alike,
+    explain_nan,
+    squared_distance,
+)
 from lossbook.ops import upcast
 from lossbook.shapes import NpPerExample, NpVectors, Parameter, PerExample, Vectors
 
@@ -42,7 +45,7 @@ def triplet(
     check_alike(anchors=anchors, positives=positives, negatives=negatives)
     a = upcast(anchors)
     near, far = (squared_distance(a, upcast(o)) for o in (positives, negatives))
-    return validate.explain_nan("anchors", a, relu(near - far + margin))
+    return explain_nan("anchors", anchors, relu(near - far + margin))
 
 
 def triplet_ref(
@@ -78,6 +81,14 @@ CARD = LossCard(
         "margin": Param(
             default=0.2, low=0.0, high=2.0, meaning="lead in squared distance"
         )
+    },
+    peers={
+        "pytorch_metric_learning.losses.TripletMarginLoss": (
+            "By default it takes distances of directions and a margin of 0.05."
+        ),
+        "torch.nn.functional.triplet_margin_loss": (
+            "It takes distances, not their squares, with 1e-6 added to each difference."
+        ),
     },
     properties=Properties(lower=0.0),
 )

@@ -130,6 +130,21 @@ def check_classes(labels: Tensor, class_vectors: Tensor, name: str) -> None:
         validate._label_range(labels, len(class_vectors))
 
 
+def explain_nan(name: str, vectors: Tensor, result: Tensor) -> Tensor:
+    """Return `result`; where it is nan because `vectors` were, say so instead."""
+    if not values_visible(vectors, result) or not bool(result.isnan().any()):
+        return result
+    bad = ~vectors.isfinite()
+    if bad.any():
+        where = tuple(int(i) for i in bad.nonzero()[0])
+        raise ValueError(
+            f"{name} must be finite numbers, got {validate._plain(vectors[where])} at "
+            f"{where}; the model's output had already left the numbers: lower the "
+            "learning rate or look at its input"
+        )
+    return result
+
+
 def unit_ref(vectors: NpVectors) -> tuple[NpVectors, Callable[..., NpVectors]]:
     """Return unit vectors, and what turns a gradient in them into one in `vectors`.
 
