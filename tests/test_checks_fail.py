@@ -14,6 +14,7 @@ from lossbook.losses import CATALOGUE
 
 CE, FOCAL, GCE = (CATALOGUE[key] for key in ("cross_entropy", "focal", "gce"))
 LOGISTIC = CATALOGUE["logistic"]
+ARCFACE, COSFACE, NORMFACE = (CATALOGUE[k] for k in ("arcface", "cosface", "normface"))
 
 
 def naive(logits, labels):
@@ -93,7 +94,29 @@ def dented(theta):
     return np.minimum(np.abs(theta), 0.1 + 0.2 * np.abs(theta))
 
 
+def by_arccos(cosines, labels, *, margin=0.5, scale=64.0):
+    """ArcFace as it is often written: the arc cosine has no slope at 1."""
+    theta = cosines.acos()
+    fallback = cosines - margin * np.sin(margin)
+    widened = torch.where(theta <= np.pi - margin, (theta + margin).cos(), fallback)
+    own = torch.nn.functional.one_hot(labels, cosines.shape[-1]).bool()
+    return CE.fn(scale * torch.where(own, widened, cosines), labels)
+
+
+def unlimited(cosines, labels, *, scale=30.0):
+    return CE.fn(scale * cosines, labels)
+
+
+def no_margin_recovered(cosines, *, margin=0.35, scale=64.0):
+    return NORMFACE.recovery(cosines, scale=scale)
+
+
 WRONG = [
+    ("extremes", replace(ARCFACE, fn=by_arccos)),
+    ("formula", replace(COSFACE, formula=NORMFACE.formula)),
+    ("half_precision", replace(ARCFACE, fn=by_arccos)),
+    ("recovery", replace(COSFACE, recovery=no_margin_recovered)),
+    ("refusals", replace(NORMFACE, fn=unlimited)),
     ("reference", replace(CE, fn=lost_minus)),
     ("reference", replace(FOCAL, fn=detached)),
     ("reference", replace(CE, ref=slipped_reference)),

@@ -42,7 +42,7 @@ def blockwise(
     """
     # A stand-in for the similarities, in no memory of its own: it is large for a kernel
     # where they are many.
-    columns = -(-len(keys) * kernels.LARGE // least)
+    columns = max(2, -(-len(keys) * kernels.LARGE // least))
     stand_in = queries.detach()[:, :1].expand(-1, columns)
     return kernels.usable(stand_in, keys.detach(), temperature)
 
