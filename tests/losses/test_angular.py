@@ -291,3 +291,11 @@ def test_rounding_past_1_is_no_error(dtype):
     assert past[0, 0] > 1
     for key in LOSSES:
         assert getattr(lossbook, key)(past, torch.tensor([0])).isfinite().all()
+
+
+def test_autocast_does_not_round_the_cosines():
+    head = lossbook.CosineHead(3, 5, rng=np.random.default_rng(0))
+    x = torch.tensor(np.random.default_rng(1).normal(size=(4, 3)), dtype=torch.float32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = head(x)
+    torch.testing.assert_close(inside, head(x), rtol=0, atol=0)

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from lossbook.losses.embedding._vectors import check_vectors, unit
+from lossbook.losses.embedding._vectors import check_vectors, products, unit
 from lossbook.ops import upcast
 from lossbook.shapes import Logits, Vectors
 
@@ -49,7 +49,7 @@ class CosineHead(nn.Module):
             (..., C), from -1 to 1 up to rounding.
         """
         check_vectors(embeddings=embeddings, weight=self.weight)
-        return unit(upcast(embeddings)) @ unit(upcast(self.weight)).mT
+        return products(unit(upcast(embeddings)), unit(upcast(self.weight)))
 
     def extra_repr(self) -> str:
         """Return the sizes, for the module's repr."""

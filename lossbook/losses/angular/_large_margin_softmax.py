@@ -13,6 +13,7 @@ from lossbook.losses.embedding._vectors import (
     check_marks,
     check_vectors,
     explain_nan,
+    products,
     root,
     unit,
     unit_ref,
@@ -75,7 +76,9 @@ def large_margin_softmax(
     w_y = w[index]
     lengths = root(x.square().sum(-1)) * root(w_y.square().sum(-1))
     cosine = (unit(x) * unit(w_y)).sum(-1)
-    behind = x @ w.mT - (lengths * multiple_angle(cosine, margin=margin))[..., None]
+    behind = (
+        products(x, w) - (lengths * multiple_angle(cosine, margin=margin))[..., None]
+    )
     loss = softplus_of_sum(behind, index[..., None])
     return explain_nan("embeddings", embeddings, loss)
 

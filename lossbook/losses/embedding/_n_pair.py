@@ -9,6 +9,7 @@ from lossbook.losses.embedding._vectors import (
     check_alike,
     check_batch,
     explain_nan,
+    products,
 )
 from lossbook.ops import label_margin, upcast
 from lossbook.shapes import Embeddings, NpPerExample, NpVectors, PerExample
@@ -38,7 +39,7 @@ def n_pair(anchors: Embeddings, positives: Embeddings) -> PerExample:
     check_alike(anchors=anchors, positives=positives)
     check_batch("anchors", anchors)
     a = upcast(anchors)
-    logits = a @ upcast(positives).mT
+    logits = products(a, upcast(positives))
     own = torch.arange(len(a), device=a.device)
     loss = -logsigmoid(label_margin(logits, own)) if len(a) else logits.sum(-1)
     return explain_nan("anchors", anchors, loss)

@@ -12,6 +12,7 @@ from lossbook.losses.embedding._vectors import (
     check_marks,
     check_vectors,
     explain_nan,
+    products,
     unit,
     unit_ref,
 )
@@ -70,7 +71,7 @@ def proxy_anchor(
     x = unit(upcast(embeddings))
     if not len(x):
         return x.sum()
-    cosines = x @ unit(upcast(proxies)).mT
+    cosines = products(x, unit(upcast(proxies)))
     classes = torch.arange(len(proxies), device=labels.device)
     own = labels[:, None] == classes
     pull = _log_one_plus_sum(-alpha * (cosines - margin), own)

@@ -11,6 +11,7 @@ from lossbook.losses.embedding._vectors import (
     check_marks,
     check_vectors,
     explain_nan,
+    products,
     unit,
     unit_ref,
 )
@@ -70,7 +71,7 @@ def proxy_nca(
     check_marks("labels", labels, "embeddings", embeddings)
     check_classes(labels, proxies, "proxies")
     x = unit(upcast(embeddings))
-    logits = over_classes(2 * scale) * (x @ unit(upcast(proxies)).mT)
+    logits = over_classes(2 * scale) * products(x, unit(upcast(proxies)))
     ahead = label_margin(logits, labels)
     loss = -ahead if form == "others" else -logsigmoid(ahead)
     return explain_nan("embeddings", embeddings, loss)

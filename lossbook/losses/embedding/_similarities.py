@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lossbook import kernels
+from lossbook.losses.embedding._vectors import products
 from lossbook.ops import over_classes
 from lossbook.shapes import Parameter
 
@@ -30,7 +31,7 @@ def without_self(similarities: Tensor) -> Tensor:
 
 def similarities(queries: Tensor, keys: Tensor, temperature: Parameter) -> Tensor:
     """Return q . k / temperature, (N, M)."""
-    return queries @ keys.mT / over_classes(temperature)
+    return products(queries, keys) / over_classes(temperature)
 
 
 def blockwise(

@@ -28,6 +28,22 @@ def unit(vectors: Vectors) -> Vectors:
     return scaled / torch.where(some, square, 1.0).sqrt()
 
 
+def products(first: Tensor, second: Tensor) -> Tensor:
+    """Return the inner products of (N, D) and (M, D) vectors, (N, M).
+
+    Autocast would form them in half precision, and a scale or a cold temperature makes
+    much of what is lost there.
+
+    >>> products(torch.eye(2), torch.tensor([[1.0, 2.0]]))
+    tensor([[1.],
+            [2.]])
+    """
+    if first.is_meta:  # there is no autocast for it
+        return first @ second.mT
+    with torch.autocast(first.device.type, enabled=False):
+        return first @ second.mT
+
+
 def squared_distance(first: Vectors, second: Vectors) -> Tensor:
     """Return the squared Euclidean distance along the last axis, by broadcasting.
 
@@ -48,7 +64,7 @@ def squared_distances(vectors: Tensor) -> Tensor:
     # are as small as they can be, and so is what rounding leaves of them.
     x = vectors - vectors.detach().mean(-2, keepdim=True)
     square = x.square().sum(-1)
-    return square[..., :, None] + square[..., None, :] - 2 * (x @ x.mT)
+    return square[..., :, None] + square[..., None, :] - 2 * products(x, x)
 
 
 def same_class(labels: Tensor) -> Tensor:
