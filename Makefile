@@ -10,8 +10,7 @@
 
 PYTHON ?= $(firstword $(foreach name,python3 python3.11 python3.12 python3.13 \
             python3.14 python,$(shell command -v $(name) 2>/dev/null)))
-VERBS := help book serve notebooks test check peers bench mutants lock repository \
-            clean
+VERBS := help book serve notebooks test check peers bench mutants lock repository clean
 
 .DEFAULT_GOAL := help
 .PHONY: $(VERBS)

@@ -37,14 +37,19 @@ class Param:
     meaning: str
     open_low: bool = False
     open_high: bool = False
+    whole: bool = False  # whole numbers only
     tex: str | None = None  # only where the name is no Greek letter
 
     def walk(self, steps: int = 11) -> list[float]:
-        """Return `steps` values over the range; an open end is approached to 0.1 %."""
+        """Return `steps` values over the range; an open end is approached to 0.1 %.
+
+        Of whole numbers there may be fewer.
+        """
         gap = 1e-3 * (self.high - self.low)
         low = self.low + gap if self.open_low else self.low
         high = self.high - gap if self.open_high else self.high
-        return [float(value) for value in np.linspace(low, high, steps)]
+        values = np.linspace(low, high, steps)
+        return [float(v) for v in (np.unique(values.round()) if self.whole else values)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +57,9 @@ class Formula:
     """The loss as a function of one real variable, in sympy's syntax.
 
     `variable` is `p` (the probability of the true class), `m` (the margin), `theta`
-    or `d` (a distance). For losses of soft targets the formula holds at hard ones.
+    or `d` (a distance). For losses of soft targets the formula holds at hard ones. For
+    losses of cosines it is the logit of the true class, `theta` being its angle: the
+    loss is cross-entropy of it and of the other cosines times the parameter `scale`.
     `derivative` is given where sympy's own would be wrong at a kink. `limits` holds
     the formula at a parameter's open end: `{"q": {0.0: "-log(p)"}}`.
     """
@@ -262,9 +269,15 @@ def _draw_binary(rng: np.random.Generator, n: int, classes: int) -> Arrays:
     return 3 * rng.normal(size=n), targets
 
 
+def _draw_cosine(rng: np.random.Generator, n: int, classes: int) -> Arrays:
+    # Off the ends, where the slope of some losses is infinite: differences are taken.
+    return rng.uniform(-0.95, 0.95, size=(n, classes)), rng.integers(classes, size=n)
+
+
 _DRAWS: dict[str, Callable[[np.random.Generator, int, int], Arrays]] = {
     "labels": _draw_labels,
     "targets": _draw_targets,
     "margin": _draw_margin,
     "binary": _draw_binary,
+    "cosine": _draw_cosine,
 }

@@ -231,7 +231,7 @@ def _class_weight(weight: Tensor | Sequence[float] | None) -> Tensor | None:
 def _check_values(kind: Kind, outputs: Tensor, truth: Tensor) -> None:
     check = {
         "labels": checks.logits_and_labels,
-        "cosine": checks.logits_and_labels,
+        "cosine": checks.cosines_and_labels,
         "targets": checks.logits_and_targets,
         "margin": checks.scores_and_signs,
         "binary": checks.scores_and_targets,

@@ -9,6 +9,11 @@ Pixels      one score a pixel of an image; the pixels are the last axis
 Masks       which pixels belong to the object: 0, 1, or a probability
 PerExample  one loss an example: nothing is averaged yet
 PerBatch    one loss for the whole batch
+Vectors     one vector an example, or one of a pair
+Embeddings  the vectors of a batch whose examples meet each other
+BatchLabels the classes of a batch whose examples meet each other
+Marks       whether a pair is of one class: true or 1, false or 0
+ClassVectors one vector a class: weights of a layer without bias, or proxies
 """
 
 from jaxtyping import Float, Int, Shaped
@@ -25,6 +30,11 @@ Pixels = Float[Tensor, "*batch pixels"]
 Masks = Shaped[Tensor, "*batch pixels"]
 PerExample = Float[Tensor, "*batch"]
 PerBatch = Float[Tensor, ""]
+Vectors = Float[Tensor, "*batch dimensions"]
+Embeddings = Float[Tensor, "examples dimensions"]
+BatchLabels = Int[Tensor, "examples"]
+Marks = Shaped[Tensor, "*batch"]
+ClassVectors = Float[Tensor, "classes dimensions"]
 
 NpLogits = Float[ndarray, "*batch classes"]
 NpLabels = Int[ndarray, "*batch"]
@@ -32,6 +42,9 @@ NpTargets = Float[ndarray, "*batch classes"]
 NpScores = Float[ndarray, "*batch"]
 NpSigns = Shaped[ndarray, "*batch"]
 NpMasks = Float[ndarray, "*batch pixels"]
+NpVectors = Float[ndarray, "*batch dimensions"]
+NpMarks = Int[ndarray, "*batch"]
+NpClassVectors = Float[ndarray, "classes dimensions"]
 NpPerExample = Float[ndarray, "*batch"]
 
 Parameter = float | Tensor  # a tensor broadcasts against the loss per example

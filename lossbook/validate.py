@@ -17,23 +17,43 @@ INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 def logits_and_labels(logits: Any, labels: Any, *, values: bool | None = None) -> None:
     """Refuse what cannot be (..., C) logits with (...) integer labels."""
-    _floating("logits", logits)
-    _tensor("labels", labels)
-    _classes_last("logits", logits)
-    if labels.dtype not in INTEGERS:
-        raise TypeError(
-            f"labels must be class indices of an integer dtype, got {labels.dtype}; "
-            "for class probabilities use soft_cross_entropy"
-        )
-    if labels.shape != logits.shape[:-1]:
-        raise ValueError(
-            "labels must have the shape of logits without the class axis, "
-            f"{tuple(logits.shape[:-1])}, got {tuple(labels.shape)}; classes are the "
-            "last axis, and Criterion takes them from another one"
-        )
-    _same_device("labels", labels, "logits", logits)
+    _labels_of(
+        "logits", logits, labels, "; for class probabilities use soft_cross_entropy"
+    )
     if _look(values, logits, labels):
         _label_range(labels, logits.shape[-1])
+
+
+def cosines_and_labels(
+    cosines: Any, labels: Any, *, values: bool | None = None
+) -> None:
+    """Refuse what cannot be (..., C) cosines with (...) integer labels.
+
+    Rounding may lead past 1: by 1e-4, in half precision by two units of the last place.
+    Minus infinity stands for a class that is ruled out.
+    """
+    _labels_of("cosines", cosines, labels)
+    if _look(values, cosines, labels):
+        _label_range(labels, cosines.shape[-1])
+        _cosine_range(cosines)
+
+
+def _labels_of(name: str, outputs: Any, labels: Any, hint: str = "") -> None:
+    _floating(name, outputs)
+    _tensor("labels", labels)
+    _classes_last(name, outputs)
+    if labels.dtype not in INTEGERS:
+        raise TypeError(
+            f"labels must be class indices of an integer dtype, got {labels.dtype}"
+            f"{hint}"
+        )
+    if labels.shape != outputs.shape[:-1]:
+        raise ValueError(
+            f"labels must have the shape of {name} without the class axis, "
+            f"{tuple(outputs.shape[:-1])}, got {tuple(labels.shape)}; classes are the "
+            "last axis, and Criterion takes them from another one"
+        )
+    _same_device("labels", labels, name, outputs)
 
 
 def logits_and_targets(
@@ -252,6 +272,21 @@ def _label_range(labels: Tensor, classes: int) -> None:
         raise ValueError(
             f"labels must lie in 0..{classes - 1} (there are {classes} classes), "
             f"got {low if low < 0 else high}"
+        )
+
+
+def _cosine_range(cosines: Tensor) -> None:
+    if not cosines.numel():
+        return
+    limit = 1 + max(1e-4, 2 * torch.finfo(cosines.dtype).eps)
+    low, high = torch.aminmax(cosines.detach())
+    if low == -torch.inf:
+        low = cosines.where(cosines > -torch.inf, 0.0).amin()
+    worst = high if high > limit else low
+    if worst > limit or worst < -limit:  # nan is neither: explain_nan tells of it
+        raise ValueError(
+            f"cosines must lie between -1 and 1, got {_plain(worst)}; divide "
+            "embeddings and class vectors by their lengths, as CosineHead does"
         )
 
 

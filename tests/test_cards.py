@@ -20,6 +20,12 @@ def test_a_walk_reaches_closed_ends_and_not_open_ones():
     assert half_open.walk()[-1] == 2
 
 
+def test_a_walk_over_whole_numbers_meets_each_once():
+    whole = Param(default=4, low=1, high=4, whole=True, meaning="")
+    assert whole.walk() == [1, 2, 3, 4]
+    assert whole.walk(2) == [1, 4]
+
+
 def test_settings_walk_every_parameter():
     settings = list(CATALOGUE["focal"].settings(3))
     assert settings == [{"gamma": g} for g in (2.0, 0.0, 2.5, 5.0)]

@@ -15,6 +15,7 @@ from lossbook.modes import values_visible
 
 CE, FOCAL, GCE = (CATALOGUE[key] for key in ("cross_entropy", "focal", "gce"))
 LOGISTIC = CATALOGUE["logistic"]
+ARCFACE, COSFACE, NORMFACE = (CATALOGUE[k] for k in ("arcface", "cosface", "normface"))
 
 
 def naive(logits, labels):
@@ -164,7 +165,29 @@ def unmasked(logits, targets):
     return -(targets * logits.log_softmax(-1)).sum(-1)
 
 
+def by_arccos(cosines, labels, *, margin=0.5, scale=64.0):
+    """ArcFace as it is often written: the arc cosine has no slope at 1."""
+    theta = cosines.acos()
+    fallback = cosines - margin * np.sin(margin)
+    widened = torch.where(theta <= np.pi - margin, (theta + margin).cos(), fallback)
+    own = torch.nn.functional.one_hot(labels, cosines.shape[-1]).bool()
+    return CE.fn(scale * torch.where(own, widened, cosines), labels)
+
+
+def unlimited(cosines, labels, *, scale=30.0):
+    return CE.fn(scale * cosines, labels)
+
+
+def no_margin_recovered(cosines, *, margin=0.35, scale=64.0):
+    return NORMFACE.recovery(cosines, scale=scale)
+
+
 WRONG = [
+    ("extremes", replace(ARCFACE, fn=by_arccos)),
+    ("formula", replace(COSFACE, formula=NORMFACE.formula)),
+    ("half_precision", replace(ARCFACE, fn=by_arccos)),
+    ("recovery", replace(COSFACE, recovery=no_margin_recovered)),
+    ("refusals", replace(NORMFACE, fn=unlimited)),
     ("reference", replace(CE, fn=lost_minus)),
     ("reference", replace(FOCAL, fn=detached)),
     ("reference", replace(CE, ref=slipped_reference)),
@@ -243,7 +266,8 @@ FLIPS = [
     pytest.param(card, name, id=f"{key}-{name}")
     for key, card in CATALOGUE.items()
     for name in check.PROPERTIES
-    if card.states(name, card.defaults()) is not None
+    if card.kind in check.CHECKS["properties"].kinds
+    and card.states(name, card.defaults()) is not None
 ]
 
 
@@ -260,7 +284,8 @@ BOUNDS = [
     for key, card in CATALOGUE.items()
     if card.kind in check.CHECKS["properties"].kinds
     for name in ("lower", "upper", "lipschitz")
-    if (stated := card.states(name, card.defaults())) is not None
+    if card.kind in check.CHECKS["properties"].kinds
+    and (stated := card.states(name, card.defaults())) is not None
     for off in [0.05 * max(1.0, abs(stated))]
     for wrong in ([7.5] if np.isinf(stated) else [stated - off, stated + off, np.inf])
 ]

@@ -15,7 +15,7 @@ from lossbook.losses import CATALOGUE
 
 SEED = 0
 WITH_CLASSES: tuple[Kind, ...] = ("labels", "targets", "cosine")
-EXAMPLES: tuple[Kind, ...] = ("labels", "targets", "margin", "binary")
+EXAMPLES: tuple[Kind, ...] = ("labels", "targets", "margin", "binary", "cosine")
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,8 @@ def batch_permutation(card: LossCard) -> Evidence:
         order = rng().permutation(len(arrays[0]))
         for params in card.settings(3):
             loss, gradient = value_and_gradient(card, arrays, params)
-            shuffled = tuple(a[order] for a in arrays)
+            # What has another length than the batch is no example: it stays.
+            shuffled = tuple(a[order] if len(a) == len(order) else a for a in arrays)
             loss_2, gradient_2 = value_and_gradient(card, shuffled, params)
             expected = loss[order] if loss.ndim else loss  # one loss for all
             yield (
@@ -207,7 +208,7 @@ def empty_batch(card: LossCard) -> Evidence:
     return settled(card, "an empty batch gives an empty result", cases(), 0.0)
 
 
-@covers("labels", "targets")
+@covers(*WITH_CLASSES)
 def one_class(card: LossCard) -> Evidence:
     """With a single class there is nothing to learn: the gradient is 0."""
 
@@ -229,9 +230,9 @@ def parameters_broadcast(card: LossCard) -> Evidence:
 
     def cases() -> Iterator[tuple[str, float]]:
         arrays = card.sample(rng(), 8)
-        stacked = tuple(np.stack([a] * 5) for a in arrays)
         for name, param in card.params.items():
             values = param.walk(5)
+            stacked = tuple(np.stack([a] * len(values)) for a in arrays)
             column = torch.tensor(values, dtype=torch.float64)[:, None]
             loss, gradient = value_and_gradient(
                 card, stacked, card.defaults() | {name: column}
@@ -245,6 +246,7 @@ def parameters_broadcast(card: LossCard) -> Evidence:
                     max(gap(loss[i], alone[0]), gap(gradient[i], alone[1])),
                 )
         if not card.params:
+            stacked = tuple(np.stack([a] * 3) for a in arrays)
             loss, _ = value_and_gradient(card, stacked, {})
             alone_loss, _ = value_and_gradient(card, arrays, {})
             yield "a stack of models", gap(loss[2], alone_loss)
@@ -256,7 +258,8 @@ def parameters_broadcast(card: LossCard) -> Evidence:
 def extremes(card: LossCard) -> Evidence:
     """Value and gradient are finite at ±1e4, and float32 agrees with float64.
 
-    A card may state a shorter `reach`, as the exponential loss must.
+    A card may state a shorter `reach`, as the exponential loss must. Cosines reach
+    from -1 to 1, both included.
     """
 
     def cases() -> Iterator[tuple[str, float]]:
@@ -272,12 +275,21 @@ def extremes(card: LossCard) -> Evidence:
                 max(gap(narrow[0], wide[0]), gap(narrow[1], wide[1])),
             )
 
-    what = f"finite up to logits of {card.reach:g}, float32 as float64"
+    reach = "cosines of ±1" if card.kind == "cosine" else f"logits of {card.reach:g}"
+    what = f"finite up to {reach}, float32 as float64"
     return settled(card, what, cases(), 1e-5)
 
 
 def extreme_input(kind: Kind, reach: float = 1e4) -> Arrays:
-    """Return logits or scores that are far ahead, far behind, and all huge."""
+    """Return logits or scores that are far ahead, far behind, and all huge.
+
+    Of cosines, those at the ends and next to them, each against each.
+    """
+    if kind == "cosine":
+        ends = np.array([-1.0, 2**-10 - 1, -0.5, 0.0, 0.5, 1 - 2**-10, 1.0])
+        first, second = (grid.ravel() for grid in np.meshgrid(ends, ends))
+        cosines = np.stack([first, second, 0 * first, 0 * first], -1)
+        return cosines, np.arange(len(cosines)) % 2
     gaps = np.array([0.0, 20.0, 50.0, 100.0, 1000.0, 1e4])
     gaps = np.concatenate([gaps[gaps < reach], [reach]])
     gaps = np.concatenate([gaps, -gaps])

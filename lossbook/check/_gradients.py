@@ -23,10 +23,14 @@ from lossbook.evidence import Evidence
 
 
 def _samples(card: LossCard) -> Arrays:
-    """Return ordinary input and the same stretched to +-15, where p_y nears 0 and 1."""
+    """Return ordinary input and the same stretched to +-15, where p_y nears 0 and 1.
+
+    Cosines are stretched to nearly +-1.
+    """
     arrays = card.sample(rng())
     first = arrays[0]
-    stretched = first * (15 / np.abs(first).max())
+    reach = 0.999 if card.kind == "cosine" else 15
+    stretched = first * (reach / np.abs(first).max())
     return (
         np.concatenate([first, stretched]),
         *(np.concatenate([a, a]) for a in arrays[1:]),
@@ -60,7 +64,7 @@ def central_differences(card: LossCard) -> Evidence:
 
     def cases() -> Iterator[tuple[str, float]]:
         first, *rest = arrays = card.sample(rng(), 16)
-        step = 1e-5
+        step = 3e-6 if card.kind == "cosine" else 1e-5  # logits are cosines * scale
         for params in card.settings():
             loss = made_reference(card, arrays, params)
             _, gradient = loss(first, *rest)
@@ -135,6 +139,8 @@ def _variable(card: LossCard, arrays: Arrays) -> tuple[Arrays, np.ndarray]:
         truth = np.round(truth)
         p = 1 / (1 + np.exp(-first * (2 * truth - 1)))
         return (first, truth), p
+    if card.kind == "cosine":
+        return arrays, np.arccos(first[np.arange(len(truth)), truth])
     labels = truth.argmax(-1) if card.kind == "targets" else truth
     p = np.exp(first) / np.exp(first).sum(-1, keepdims=True)
     p_y = p[np.arange(len(labels)), labels]
@@ -156,9 +162,19 @@ def formula(card: LossCard) -> Evidence:
         for params in card.settings():
             loss, _ = value_and_gradient(card, arrays, params)
             value = np.broadcast_to(written(variable, **params), loss.shape)
+            if card.kind == "cosine":
+                value = _loss_of_target(arrays, value, params["scale"])
             yield f"the formula at {params}", gap(loss, value)
 
     return settled(card, "the formula on the card equals the code", cases(), 1e-10)
+
+
+def _loss_of_target(arrays: Arrays, target: np.ndarray, scale: float) -> np.ndarray:
+    """Return cross-entropy of the scaled cosines, the true class's logit replaced."""
+    cosines, labels = arrays
+    logits = scale * cosines
+    logits[np.arange(len(labels)), labels] = target
+    return np.asarray(np.log(np.exp(logits).sum(-1)) - target)
 
 
 @covers(*EXAMPLES)

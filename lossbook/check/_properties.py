@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lossbook.card import LossCard
 from lossbook.check._calls import (
+    EXAMPLES,
     covers,
     gap,
     made,
@@ -39,7 +40,7 @@ def refutes(refuter: Refuter) -> Refuter:
     return refuter
 
 
-@covers("labels", "targets", "margin", "binary")
+@covers(*EXAMPLES)
 def properties(card: LossCard) -> Evidence:
     """Every property on the card stands, over the whole range of the parameters."""
 
@@ -117,9 +118,14 @@ def _range(card: LossCard, params: Params) -> tuple[float, float, float]:
 def _path(card: LossCard) -> tuple[np.ndarray, np.ndarray]:
     """Return one fine walk from certainly wrong to certainly right.
 
-    The true class meets one rival, all others are ruled out: the steepest case.
+    The true class meets one rival, all others are ruled out: the steepest case. Of
+    cosines, it comes from the far side of the sphere while the rival goes there.
     """
     margin = np.linspace(-FAR, FAR, 24001)
+    if card.kind == "cosine":
+        cosine = margin / FAR
+        cosines = np.stack([cosine, -cosine, np.full_like(cosine, -1)], -1)
+        return cosines, np.zeros(len(cosine), dtype=int)
     if card.kind == "margin":
         return margin, np.ones_like(margin)
     if card.kind == "binary":
@@ -131,6 +137,8 @@ def _path(card: LossCard) -> tuple[np.ndarray, np.ndarray]:
 
 def _far(card: LossCard) -> tuple[np.ndarray, ...]:
     first, *rest = card.sample(rng(), 500)
+    if card.kind == "cosine":  # next to the ends, where a slope may be infinite
+        return (np.sign(first) * (1 - 1e-12), *rest)
     return (1e3 * first, *rest)
 
 
@@ -147,8 +155,9 @@ def _every_label(card: LossCard, first: np.ndarray, params: Params) -> Tensor:
         return _loss(card, (scores, np.broadcast_to(signs, scores.shape)), params)
     classes = first.shape[-1]
     logits = np.repeat(first[..., None, :], classes, -2)
-    truth = np.arange(classes) if card.kind == "labels" else np.eye(classes)
-    shape = logits.shape[:-1] if card.kind == "labels" else logits.shape
+    soft = card.kind == "targets"
+    truth = np.eye(classes) if soft else np.arange(classes)
+    shape = logits.shape if soft else logits.shape[:-1]
     return _loss(card, (logits, np.broadcast_to(truth, shape)), params)
 
 
@@ -179,14 +188,15 @@ def strictly_proper(card: LossCard, params: Params) -> float:
     A wrong belief must cost more by at least a millionth of its squared distance.
     """
     truths = _posteriors(card, 40)
-    honest = _log_odds(card, truths)
+    honest = _log_odds(card, truths, params)
     cost_of = _expected_soft if card.kind == "targets" else _expected_hard
     cost = cost_of(card, honest, truths, params)
     worst = -np.inf
     for seed in range(40):
         draw = np.random.default_rng(seed)
-        wrong = honest + draw.normal(size=honest.shape) * 10.0 ** draw.uniform(-2, 1)
-        distance = ((_belief(card, wrong) - truths) ** 2).sum(-1)
+        noise = draw.normal(size=honest.shape) * 10.0 ** draw.uniform(-2, 1)
+        wrong = _possible(card, honest + noise)
+        distance = ((_belief(card, wrong, params) - truths) ** 2).sum(-1)
         excess = cost_of(card, wrong, truths, params) - cost
         worst = max(worst, float((1e-6 * distance - excess).max()))
     return max(worst, _slope_at_truth(card, honest, truths, params))
@@ -223,19 +233,32 @@ def _posteriors(card: LossCard, n: int) -> np.ndarray:
     return rng().dirichlet(np.ones(classes), size=n).clip(0.02, None)
 
 
-def _log_odds(card: LossCard, truths: np.ndarray) -> np.ndarray:
-    """Return the outputs with which the model states the truth."""
+def _log_odds(card: LossCard, truths: np.ndarray, params: Params) -> np.ndarray:
+    """Return the outputs with which the model states the truth.
+
+    Cosines state softmax(scale * cosines).
+    """
     truths /= truths.sum(-1, keepdims=True)
     if card.kind in ("margin", "binary"):
         return np.log(truths[:, 1] / truths[:, 0])
-    return np.log(truths)
+    log_p = np.log(truths)
+    if card.kind == "cosine":
+        between = (log_p.max(-1, keepdims=True) + log_p.min(-1, keepdims=True)) / 2
+        return (log_p - between) / params["scale"]
+    return log_p
 
 
-def _belief(card: LossCard, first: np.ndarray) -> np.ndarray:
+def _possible(card: LossCard, outputs: np.ndarray) -> np.ndarray:
+    """Return the nearest outputs that there are."""
+    return outputs.clip(-1, 1) if card.kind == "cosine" else outputs
+
+
+def _belief(card: LossCard, first: np.ndarray, params: Params) -> np.ndarray:
     if card.kind in ("margin", "binary"):
         p = 1 / (1 + np.exp(-first))
         return np.stack([1 - p, p], -1)
-    e = np.exp(first - first.max(-1, keepdims=True))
+    logits = params["scale"] * first if card.kind == "cosine" else first
+    e = np.exp(logits - logits.max(-1, keepdims=True))
     return e / e.sum(-1, keepdims=True)
 
 
@@ -251,7 +274,7 @@ def _expected_soft(
     return _loss(card, (first, truths), params).numpy()
 
 
-@covers("labels", "margin", "binary")
+@covers("labels", "margin", "binary", "cosine")
 def recovery(card: LossCard) -> Evidence:
     """At the posterior that the card recovers from outputs, they are optimal.
 
@@ -283,7 +306,8 @@ def recovery(card: LossCard) -> Evidence:
             cost = _expected_hard(card, z, eta, params)
             for seed in range(20):
                 draw = np.random.default_rng(seed)
-                other = z + draw.normal(size=z.shape) * 10.0 ** draw.uniform(-1, 1)
+                noise = draw.normal(size=z.shape) * 10.0 ** draw.uniform(-1, 1)
+                other = _possible(card, z + noise)
                 saved = cost - _expected_hard(card, other, eta, params)
                 yield f"another output at {params}", float(saved.max().clip(0))
 
@@ -320,16 +344,17 @@ def calibrated(card: LossCard, params: Params) -> float:
     ranked = np.sort(truths, -1)
     truths = truths[ranked[:, -1] - ranked[:, -2] > 0.1]
     best = np.zeros((len(truths), 2 if truths.shape[-1] == 3 else 1))
-    for reach in (12.0, 1.0, 0.1, 0.01):
-        offsets = reach * np.linspace(-1, 1, 81 if reach > 1 else 25)
+    widest = 1.0 if card.kind == "cosine" else 12.0
+    for part in (1.0, 1 / 12, 1 / 120, 1 / 1200):
+        offsets = widest * part * np.linspace(-1, 1, 81 if part == 1 else 25)
         axes = np.meshgrid(*[offsets] * best.shape[-1])
         around = np.stack([a.ravel() for a in axes], -1)
-        tried = best[:, None] + around  # (truths, points, free outputs)
-        if reach > 1:
+        tried = _possible(card, best[:, None] + around)  # (truths, points, free)
+        if part == 1:
             tried = tried[:1]  # the first grid is the same for all
         costs = _every_label(card, _outputs(tried), params).numpy()
         cheapest = (costs * truths[:, None]).sum(-1).argmin(-1)
-        best = best + around[cheapest]
+        best = _possible(card, best + around[cheapest])
     outputs = _outputs(best)
     predicted = (outputs > 0) if outputs.ndim == 1 else outputs.argmax(-1)
     return float((predicted != truths.argmax(-1)).mean())
@@ -362,8 +387,11 @@ def monotone(card: LossCard, params: Params) -> float:
 def shift_invariant(card: LossCard, params: Params) -> float:
     """Return how much a constant added to all logits changes the loss."""
     first, *rest = card.sample(rng())
+    shifts = (-50.0, 7.0)
+    if card.kind == "cosine":
+        first, shifts = first / 2, (-0.5, 0.4)
     loss = _loss(card, (first, *rest), params)
-    return max(gap(_loss(card, (first + c, *rest), params), loss) for c in (-50, 7.0))
+    return max(gap(_loss(card, (first + c, *rest), params), loss) for c in shifts)
 
 
 @refutes

@@ -128,6 +128,22 @@ REFUSED: dict[str, list[Refusal]] = {
         ((NAN_S, S), "scores " + NAN_MESSAGE.format("(1,)")),
     ],
 }
+# What is said of logits is said of cosines; no loss of cosines takes probabilities.
+REFUSED["cosine"] = [
+    (arrays, message.replace("logits", "cosines").split("; for class")[0])
+    for arrays, message in REFUSED["labels"]
+] + [
+    (
+        (Z + 2, LABELS),
+        "cosines must lie between -1 and 1, got 2; divide embeddings and class vectors "
+        "by their lengths, as CosineHead does",
+    ),
+    (
+        (Z - 1.001, LABELS),
+        "cosines must lie between -1 and 1, got -1.001; divide embeddings and class "
+        "vectors by their lengths, as CosineHead does",
+    ),
+]
 
 
 @covers(*EXAMPLES)

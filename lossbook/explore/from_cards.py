@@ -52,7 +52,7 @@ def curves(
     if not alt:
         names = " and ".join(s.label or symbol(name) for name, s in sliders.items())
         alt = (
-            f"{card.name}: the loss and its slope over "
+            f"{card.name}: the {_drawn(formula)} and its slope over "
             f"{VARIABLES.get(formula.variable, formula.variable)}"
             + (f", with a slider for {names}" if names else "")
         )
@@ -193,7 +193,7 @@ def _slope_group(card: LossCard) -> Group:
         name=card.name,
         params=_sliders(card),
         curves={
-            "loss": formula.expression(card.params),
+            _drawn(formula): formula.expression(card.params),
             "slope": formula.slope(card.params),
         },
     )
@@ -224,6 +224,11 @@ def _formula(card: LossCard) -> Formula:
             "give an explore.Explorer a Table"
         )
     return card.formula
+
+
+def _drawn(formula: Formula) -> str:
+    """Return what a formula stands for: over angles it is a logit, not yet a loss."""
+    return "logit of the true class" if formula.variable == "theta" else "loss"
 
 
 def _sliders(card: LossCard) -> dict[str, Slider]:

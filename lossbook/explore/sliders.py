@@ -55,7 +55,7 @@ class Slider:
     @classmethod
     def of(cls, param: Param, name: str) -> "Slider":
         """Return the slider of a card's parameter. An open end is left out."""
-        step = _step(param.low, param.high, param.default)
+        step = 1.0 if param.whole else _step(param.low, param.high, param.default)
         return cls(
             low=_plain(param.low + step) if param.open_low else param.low,
             high=_plain(param.high - step) if param.open_high else param.high,

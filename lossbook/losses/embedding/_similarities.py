@@ -1,0 +1,169 @@
+"""Rows of similarities: logsumexp of q . k / temperature over all keys k.
+
+The plain form holds all similarities, N x M numbers. The other one holds a block of
+rows at a time and forms it again in the backward pass: products of matrices are cheap
+beside the memory that they fill.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lossbook import kernels
+from lossbook.losses.embedding._vectors import products
+from lossbook.ops import over_classes
+from lossbook.shapes import Parameter
+
+
+def without_self(similarities: Tensor) -> Tensor:
+    """Return square similarities in which an example does not meet itself.
+
+    A finite stand-in for -inf: logsumexp has no gradient where all is -inf.
+    """
+    n = similarities.shape[-1]
+    itself = torch.eye(n, dtype=torch.bool, device=similarities.device)
+    least = torch.finfo(similarities.dtype).min / 4
+    return torch.where(itself, least, similarities)
+
+
+def similarities(queries: Tensor, keys: Tensor, temperature: Parameter) -> Tensor:
+    """Return q . k / temperature, (N, M)."""
+    return products(queries, keys) / over_classes(temperature)
+
+
+def blockwise(
+    queries: Tensor, keys: Tensor, temperature: Parameter, *, least: int = 2**17
+) -> bool:
+    """Return whether rows are to be formed block by block, by the rules of kernels.
+
+    That is from so many similarities on as `least` says.
+    """
+    # A stand-in for the similarities, in no memory of its own: it is large for a kernel
+    # where they are many.
+    columns = max(2, -(-len(keys) * kernels.LARGE // least))
+    stand_in = queries.detach()[:, :1].expand(-1, columns)
+    return kernels.usable(stand_in, keys.detach(), temperature)
+
+
+def log_sums(queries: Tensor, keys: Tensor, temperature: Parameter) -> Tensor:
+    """Return logsumexp over the keys of q . k / temperature, (N,), block by block.
+
+    >>> log_sums(torch.eye(2), torch.eye(2), 1.0)  # log(e + 1)
+    tensor([1.3133, 1.3133])
+    """
+    result: Tensor = _LogSums.apply(queries, keys, temperature)
+    return result
+
+
+def log_sums_without_self(vectors: Tensor, temperature: Parameter) -> Tensor:
+    """Return the same for the keys' own vectors, each without itself.
+
+    >>> log_sums_without_self(torch.eye(3), 1.0)  # log(1 + 1)
+    tensor([0.6931, 0.6931, 0.6931])
+    """
+    result: Tensor = _LogSumsWithoutSelf.apply(vectors, temperature)
+    return result
+
+
+def _blocks(
+    queries: Tensor, keys: Tensor, temperature: Parameter
+) -> Iterator[tuple[slice, Tensor]]:
+    """Yield some rows at a time of the similarities, in one and the same buffer."""
+    n, m = len(queries), len(keys)
+    size = max(1, 2 * kernels.BLOCK // m)
+    buffer = queries.new_empty(min(size, n), m)
+    columns = keys.t()
+    for start in range(0, n, size):
+        rows = slice(start, min(start + size, n))
+        z = buffer[: rows.stop - start]
+        yield rows, torch.mm(queries[rows] / temperature, columns, out=z)
+
+
+def _no_self(z: Tensor, rows: slice) -> Tensor:
+    z.diagonal(rows.start).fill_(-math.inf)
+    return z
+
+
+def _log_sum_(z: Tensor) -> Tensor:
+    """Return logsumexp of each row; the rows are used up."""
+    top = z.amax(1, keepdim=True).clamp_(min=torch.finfo(z.dtype).min / 4)
+    exp_(z.sub_(top))
+    return (z.sum(1).log_() + top[:, 0]).clamp_(min=torch.finfo(z.dtype).min / 4)
+
+
+def exp_(z: Tensor) -> Tensor:
+    """Replace z by e^z, tiny results by the least that is fast."""
+    return z.clamp_(min=kernels.FLOOR[z.dtype]).exp_()
+
+
+class _LogSums(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, queries: Tensor, keys: Tensor, temperature: Parameter
+    ) -> Tensor:
+        """Return the logsumexp of each row."""
+        result = queries.new_empty(len(queries))
+        for rows, z in _blocks(queries, keys, temperature):
+            result[rows] = _log_sum_(z)
+        ctx.save_for_backward(queries, keys, result)
+        ctx.temperature = temperature
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        """Return sum_k p_k k / temperature for a query, and the like for a key."""
+        queries, keys, sums = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            plain = similarities(queries, keys, ctx.temperature).logsumexp(-1)
+            return *_graph(plain, (queries, keys), upstream[0]), None
+        for_queries = torch.empty_like(queries)
+        for_keys = torch.zeros_like(keys)
+        weight = (upstream[0] / ctx.temperature)[:, None]
+        for rows, z in _blocks(queries, keys, ctx.temperature):
+            p = exp_(z.sub_(sums[rows, None])).mul_(weight[rows])
+            torch.mm(p, keys, out=for_queries[rows])
+            for_keys.addmm_(p.t(), queries[rows])
+        return for_queries, for_keys, None
+
+
+class _LogSumsWithoutSelf(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, vectors: Tensor, temperature: Parameter) -> Tensor:
+        """Return the logsumexp of each row, the diagonal left out."""
+        result = vectors.new_empty(len(vectors))
+        for rows, z in _blocks(vectors, vectors, temperature):
+            result[rows] = _log_sum_(_no_self(z, rows))
+        ctx.save_for_backward(vectors, result)
+        ctx.temperature = temperature
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradient: as query by its own row, as key by all others.
+
+        Similarities are symmetric, so that one block of rows is enough for both.
+        """
+        vectors, sums = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            plain = without_self(similarities(vectors, vectors, ctx.temperature))
+            return *_graph(plain.logsumexp(-1), (vectors,), upstream[0]), None
+        gradient = torch.empty_like(vectors)
+        weight = upstream[0] / ctx.temperature
+        for rows, z in _blocks(vectors, vectors, ctx.temperature):
+            _no_self(z, rows)
+            as_key = exp_(z - sums).mul_(weight)
+            pull = exp_(z.sub_(sums[rows, None])).mul_(weight[rows, None]).add_(as_key)
+            torch.mm(pull, vectors, out=gradient[rows])
+        return gradient, None
+
+
+def _graph(
+    plain: Tensor, inputs: tuple[Tensor, ...], upstream: Tensor
+) -> list[Tensor | None]:
+    """Return gradients by autograd through the plain form, differentiable again."""
+    wanted = [each for each in inputs if each.requires_grad]
+    found = iter(torch.autograd.grad(plain, wanted, upstream, create_graph=True))
+    return [next(found) if each.requires_grad else None for each in inputs]
