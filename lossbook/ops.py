@@ -99,15 +99,6 @@ def at_label(values: Logits, labels: Labels) -> PerExample:
     return values.gather(-1, labels[..., None].long()).squeeze(-1)
 
 
-def row_at(table: Tensor, index: Labels) -> Tensor:
-    """Pick each example's row: table[index[...], :], also for a single example in vmap.
-
-    >>> row_at(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor(1))
-    tensor([3., 4.])
-    """
-    return table[index[..., None].long()][..., 0, :]
-
-
 def label_margin(logits: Logits, labels: Labels) -> PerExample:
     """Return m = z_y - logsumexp of the other logits: the log-odds of the true class.
 

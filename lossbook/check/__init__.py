@@ -65,10 +65,11 @@ is wrong. Run all checks of the kind, and see which find something:
 ...     except Exception:
 ...         return True
 >>> [each.name for each in check.applicable(card) if finds_something(each)]
-['half_precision', 'refusals']
+['half_precision', 'refusals', 'autocast', 'copies']
 
-Both ask for what every loss of this package does with its input: `ops.upcast` computes
-half precision in float32, and `validate` refuses labels that are no classes, in words.
+All ask for what every loss of this package does: `ops.upcast` computes half precision
+in float32, under autocast too; `validate` refuses labels that are no classes, in words;
+and a copy needs a function that stands in a module, where pickle finds it.
 """
 
 from lossbook.check._calls import (

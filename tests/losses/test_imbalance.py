@@ -71,7 +71,8 @@ def test_binary_focal_never_exceeds_cross_entropy():
     for gamma in (0.0, 0.5, 2.0, 5.0):
         for hard in (ONES, ZEROS):
             loss = binary_focal(SCORES, hard, gamma=gamma, alpha=None)
-            assert (loss <= binary_cross_entropy(SCORES, hard)).all()
+            bound = binary_cross_entropy(SCORES, hard)
+            assert (loss <= bound * (1 + 1e-6)).all()  # both are rounded
 
 
 def test_the_articles_alpha_says_yes_only_above_three_quarters():

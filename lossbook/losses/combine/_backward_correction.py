@@ -11,7 +11,7 @@ from torch import Tensor
 from lossbook import validate
 from lossbook.card import LossCard, Properties
 from lossbook.losses.combine._forward_correction import closure, recovered
-from lossbook.ops import row_at, upcast
+from lossbook.ops import rows, upcast
 from lossbook.shapes import Labels, Logits, NpLabels, NpLogits, NpPerExample, PerExample
 
 
@@ -68,7 +68,7 @@ class BackwardCorrection:
         z = upcast(logits)
         z = z - z.detach().amax(-1, keepdim=True)
         # The weights of a label sum to 1, as the rows of T do.
-        weights = row_at(self.inverse.to(z), labels)
+        weights = rows(self.inverse.to(z), labels)
         loss = z.logsumexp(-1) - (weights * z).sum(-1)
         return validate.explain_nan("logits", logits, loss)
 

@@ -11,7 +11,7 @@ from torch.nn.functional import logsigmoid
 
 from lossbook import validate
 from lossbook.card import LossCard, Properties
-from lossbook.ops import row_at, upcast
+from lossbook.ops import rows, upcast
 from lossbook.shapes import Labels, Logits, NpLabels, NpLogits, NpPerExample, PerExample
 
 
@@ -62,7 +62,7 @@ class ForwardCorrection:
         z = z - z.detach().amax(-1, keepdim=True)
         if self.loss is None:
             stays, leaves = self.transition.to(z), (1 - self.transition).to(z)
-            this, other = row_at(stays.T, labels), row_at(leaves.T, labels)
+            this, other = rows(stays.T, labels), rows(leaves.T, labels)
             (top, rest), (top_2, rest_2) = _log_mean(z, this), _log_mean(z, other)
             loss = -logsigmoid((top - top_2) + (rest - rest_2))  # tops may be huge
             return validate.explain_nan("logits", logits, loss)

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from lossbook import validate
-from lossbook.card import Arrays, LossCard, Param, Properties, SpecialCase
+from lossbook.card import LossCard, Param, Properties, SpecialCase
 from lossbook.ops import at_label, label_margin, over_classes, upcast
 from lossbook.shapes import (
     Labels,
@@ -67,7 +67,7 @@ class LDAM:
             ValueError: for labels outside of the classes, cosines that are nan, or
                 another number of classes than counts.
         """
-        validate.logits_and_labels(cosines, labels)
+        validate.cosines_and_labels(cosines, labels)
         validate.has_classes(cosines, len(self.counts), "counts")
         z = upcast(cosines)
         ratio = ((self.counts.min() / self.counts) ** 0.25).to(z)
@@ -94,11 +94,6 @@ def ldam_ref(
     return -(log_p * e_y).sum(-1), scale * (np.exp(log_p) - e_y)
 
 
-def _draw(rng: np.random.Generator, n: int, classes: int) -> Arrays:
-    """Draw cosines, all that are possible, and labels."""
-    return rng.uniform(-1, 1, size=(n, classes)), rng.integers(classes, size=n)
-
-
 CARD = LossCard(
     name="LDAM",
     family="imbalance",
@@ -107,7 +102,6 @@ CARD = LossCard(
     ref=ldam_ref,
     summary="Cross-entropy of cosines, with wider margins for rarer classes.",
     cite="cao2019learning",
-    draw=_draw,
     closure=lambda rng, classes: {
         "counts": rng.permutation(np.geomspace(1000, 5, classes).round())
     },
@@ -115,7 +109,7 @@ CARD = LossCard(
         "max_margin": Param(
             default=0.5, low=0.0, high=1.0, meaning="margin of the rarest class"
         ),
-        "scale": Param(default=30.0, low=1.0, high=30.0, meaning="inverse temperature"),
+        "scale": Param(default=30.0, low=4.0, high=30.0, meaning="inverse temperature"),
     },
     special_cases=(
         SpecialCase(of="cross_entropy", params={"max_margin": 0.0, "scale": 1.0}),

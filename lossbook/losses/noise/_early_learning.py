@@ -11,7 +11,7 @@ from torch.nn.functional import logsigmoid
 
 from lossbook import validate
 from lossbook.card import Arrays, LossCard, Param, Properties
-from lossbook.ops import label_margin, row_at, upcast
+from lossbook.ops import label_margin, rows, upcast
 from lossbook.shapes import (
     Labels,
     Logits,
@@ -105,7 +105,7 @@ class EarlyLearning(nn.Module):
         if self.training and self.learns:
             target = self._visit(log_p.exp(), index.long())
         else:
-            target = row_at(self.memory, index).to(z.dtype)
+            target = rows(self.memory, index).to(z.dtype)
         unseen = (1 - target.sum(-1)).clamp(min=LEAST)
         distance = unseen - (target * log_p.expm1()).sum(-1)
         surprise = -logsigmoid(label_margin(z, labels))
