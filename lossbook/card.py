@@ -110,7 +110,8 @@ class Properties:
     """
 
     convex: Stated = None  # in the logits or scores
-    strictly_proper: Stated = None  # the expected loss has its one minimum at the truth
+    # The expected loss has its one minimum at the truth; scores are read as log-odds.
+    strictly_proper: Stated = None
     calibrated: Stated = None  # its minimizer predicts the likeliest class
     symmetric: Stated = None  # the sum over all labels is constant
     monotone: Stated = None  # a higher score of the true class never costs more
@@ -163,6 +164,12 @@ class LossCard:
     # The posterior at which given outputs are optimal: (outputs, **closure, **params)
     # to (..., C) probabilities, or P(+1) for scores. Outside of [0, 1]: none is.
     recovery: Callable[..., Any] | None = None
+    # Of losses of the margin: (eta, **params) to a score of the least expected loss
+    # where P(+1) = eta, infinite where no finite one is the cheapest ...
+    link: Callable[..., Any] | None = None
+    # ... and (theta, **params) to the psi-transform, with theta = 2 eta - 1: the best
+    # function with psi(excess 0/1 risk) <= excess risk.
+    transform: Callable[..., Any] | None = None
     # Value and gradient are finite, also in float32, for logits up to this size.
     reach: float = 1e4
     # The same loss in other libraries: public name -> "" where it is equal, else the

@@ -5,7 +5,10 @@ Labels      class indices, 0 to classes - 1
 Targets     probabilities of the classes, which sum to 1
 Scores      one real number an example; its sign is the predicted class
 Signs       the true class as -1 or +1
+Pixels      one score a pixel of an image; the pixels are the last axis
+Masks       which pixels belong to the object: 0, 1, or a probability
 PerExample  one loss an example: nothing is averaged yet
+PerBatch    one loss for the whole batch
 """
 
 from jaxtyping import Float, Int, Shaped
@@ -18,13 +21,17 @@ Targets = Float[Tensor, "*batch classes"]
 Scores = Float[Tensor, "*batch"]
 Signs = Shaped[Tensor, "*batch"]
 Probabilities = Shaped[Tensor, "*batch"]
+Pixels = Float[Tensor, "*batch pixels"]
+Masks = Shaped[Tensor, "*batch pixels"]
 PerExample = Float[Tensor, "*batch"]
+PerBatch = Float[Tensor, ""]
 
 NpLogits = Float[ndarray, "*batch classes"]
 NpLabels = Int[ndarray, "*batch"]
 NpTargets = Float[ndarray, "*batch classes"]
 NpScores = Float[ndarray, "*batch"]
 NpSigns = Shaped[ndarray, "*batch"]
+NpMasks = Float[ndarray, "*batch pixels"]
 NpPerExample = Float[ndarray, "*batch"]
 
 Parameter = float | Tensor  # a tensor broadcasts against the loss per example

@@ -96,6 +96,16 @@ def scores_and_targets(
             )
 
 
+def overlap(scores: Any, targets: Any, *, values: bool | None = None) -> None:
+    """Refuse what cannot be (..., pixels) scores with (..., pixels) masks."""
+    scores_and_targets(scores, targets, values=values)
+    if scores.ndim == 0 or scores.shape[-1] == 0:
+        raise ValueError(
+            "scores must have a last axis with one entry a pixel, got shape "
+            f"{tuple(scores.shape)}; flatten(1) makes one axis of an image's pixels"
+        )
+
+
 def class_counts(counts: Any) -> Tensor:
     """Return (C,) positive numbers, one a class, in float64; refuse anything else."""
     values = torch.as_tensor(counts, dtype=torch.float64)
@@ -120,13 +130,66 @@ def has_classes(logits: Any, classes: int, of: str) -> None:
         )
 
 
+def transition_matrix(transition: Any) -> Tensor:
+    """Return a (C, C) matrix of label noise in float64; refuse anything else."""
+    matrix = torch.as_tensor(transition, dtype=torch.float64)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.numel():
+        raise ValueError(
+            "transition must be a square matrix with one row a true class, got shape "
+            f"{tuple(matrix.shape)}"
+        )
+    if not bool((matrix >= 0).all()):
+        raise ValueError(
+            "transition must hold probabilities, none negative, got "
+            f"{_plain(matrix.min())}"
+        )
+    sums = matrix.sum(-1)
+    row = int((sums - 1).abs().argmax())
+    if not abs(float(sums[row]) - 1) <= 1e-5:
+        raise ValueError(
+            "each row of transition, that of a true class, must sum to 1, got "
+            f"{_plain(sums[row])} in row {row}; if it is the columns that do, give "
+            "the transposed matrix"
+        )
+    return matrix / sums[:, None]
+
+
+def losses(values: Any) -> None:
+    """Refuse what cannot be one loss an example, of at least one example."""
+    _floating("losses", values)
+    if not values.numel():
+        raise ValueError(
+            "losses must hold at least one loss, as an empty batch has no mean, got "
+            f"shape {tuple(values.shape)}"
+        )
+
+
+def index_of_examples(index: Any, labels: Tensor, examples: int) -> None:
+    """Refuse what does not say of each label which of so many examples it is of."""
+    _tensor("index", index)
+    if index.dtype not in INTEGERS:
+        raise TypeError(f"index must be of an integer dtype, got {index.dtype}")
+    _same_shape("index", index, "labels", labels)
+    _same_device("index", index, "labels", labels)
+    if _look(None, index) and index.numel():
+        low, high = torch.aminmax(index)
+        worst = low if low < 0 else high
+        if not 0 <= worst < examples:
+            raise ValueError(
+                f"index must lie in 0..{examples - 1} (there are {examples} "
+                f"examples), got {int(worst)}"
+            )
+
+
 def explain_nan(name: str, values: Tensor, result: Tensor) -> Tensor:
     """Return `result`; where it is nan because `values` was, say so instead.
 
     Only the result is read (one number an example): finite input costs no pass of its
     own. Minus infinity is a legal logit, that of a class that is ruled out.
     """
-    if not values_visible(values, result) or not bool(result.isnan().any()):
+    if not values_visible(values, result) or not result.numel():
+        return result
+    if not result.detach().amax().isnan():  # nan is larger than any number
         return result
     bad = values.isnan() | (values == torch.inf)
     if bad.any():
@@ -184,12 +247,11 @@ def _same_device(name: str, value: Tensor, other_name: str, other: Tensor) -> No
 def _label_range(labels: Tensor, classes: int) -> None:
     if not labels.numel():
         return
-    low, high = torch.aminmax(labels)
-    worst = low if low < 0 else high
-    if not 0 <= worst < classes:
+    low, high = (int(end) for end in torch.aminmax(labels))
+    if low < 0 or high >= classes:
         raise ValueError(
             f"labels must lie in 0..{classes - 1} (there are {classes} classes), "
-            f"got {int(worst)}"
+            f"got {low if low < 0 else high}"
         )
 
 
@@ -201,7 +263,7 @@ def _on_simplex(targets: Tensor) -> None:
         raise ValueError(
             f"targets must be probabilities, none negative, got {_plain(low)}"
         )
-    error = (targets.sum(-1, dtype=torch.float64) - 1).abs()
+    error = (targets.sum(-1) - 1).abs()
     worst = error.argmax()
     # Rounding of C probabilities, with room: 4e-3 in float32, 1e-7 in float64.
     if error.flatten()[worst] > 10 * torch.finfo(targets.dtype).eps ** 0.5:

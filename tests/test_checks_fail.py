@@ -79,6 +79,21 @@ def trusting(logits, labels):
     return -logits.log_softmax(-1).gather(-1, labels[..., None].clamp(min=0))[..., 0]
 
 
+def dip(scores, signs):
+    """A loss whose excess risk is no convex function of the excess 0/1 risk.
+
+    Worked by hand: H^- - H is 2 eta - 1 up to eta = 9/16, then (4 eta - 1) / 10.
+    """
+    margin = scores * signs
+    steps = torch.where(margin >= 0, 0.9, torch.where(margin > -1, 0.3, 1.0))
+    return torch.where(margin >= 1, 0.0, steps) + 0 * margin
+
+
+def dented(theta):
+    """The same, not made convex."""
+    return np.minimum(np.abs(theta), 0.1 + 0.2 * np.abs(theta))
+
+
 def by_matrix(logits, labels):
     """Autocast computes this product in bfloat16."""
     return CE.fn(logits @ torch.eye(logits.shape[-1], dtype=logits.dtype), labels)
@@ -171,6 +186,10 @@ WRONG = [
         "limits",
         replace(GCE, formula=replace(GCE.formula, limits={"q": {0.0: "1 - p"}})),
     ),
+    (
+        "limits",
+        replace(GCE, formula=replace(GCE.formula, limits={"q": {0.0: "0"}})),
+    ),
     ("limits", replace(GCE, formula=replace(GCE.formula, limits={}))),
     ("psi_calculus", replace(CE, formula=Formula(expr="-2 * log(p)"))),
     ("psi_calculus", replace(FOCAL, fn=detached)),
@@ -193,6 +212,13 @@ WRONG = [
     ("recovery", replace(LOGISTIC, fn=flat_above_one, recovery=above_one_excluded)),
     ("recovery", replace(CE, recovery=not_summing_to_one)),
     ("recovery", replace(CE, recovery=lambda logits: FOCAL.recovery(logits))),
+    ("link", replace(LOGISTIC, link=lambda eta: LOGISTIC.link(eta) / 2)),
+    ("link", replace(LOGISTIC, link=lambda eta: 2 * eta - 1)),
+    ("link", replace(LOGISTIC, link=lambda eta: np.nan * eta)),
+    ("link", replace(LOGISTIC, recovery=lambda scores: 1 / (1 + np.exp(-2 * scores)))),
+    ("transform", replace(LOGISTIC, transform=lambda theta: theta**2)),
+    ("transform", replace(LOGISTIC, transform=lambda theta: np.nan * theta)),
+    ("transform", replace(LOGISTIC, fn=dip, transform=dented)),
 ]
 
 
@@ -202,6 +228,11 @@ WRONG = [
 def test_a_wrong_loss_is_refused(name, card):
     with pytest.raises(Refuted):
         check.CHECKS[name].run(card)
+
+
+def test_a_transform_is_made_convex():
+    mended = replace(LOGISTIC, fn=dip, transform=lambda theta: 0.3 * np.abs(theta))
+    assert check.transform(mended)
 
 
 def test_every_check_was_seen_red():
@@ -227,9 +258,11 @@ def test_a_property_turned_round_is_refused(card, name):
 BOUNDS = [
     pytest.param(card, name, wrong, id=f"{key}-{name}-{wrong:g}")
     for key, card in CATALOGUE.items()
+    if card.kind in check.CHECKS["properties"].kinds
     for name in ("lower", "upper", "lipschitz")
     if (stated := card.states(name, card.defaults())) is not None
-    for wrong in ([7.5] if np.isinf(stated) else [stated - 0.05, stated + 0.05, np.inf])
+    for off in [0.05 * max(1.0, abs(stated))]
+    for wrong in ([7.5] if np.isinf(stated) else [stated - off, stated + off, np.inf])
 ]
 
 

@@ -75,3 +75,279 @@ def test_tasks_of_two_sizes_do_not_stack():
     tasks = [data.two_gaussians(n, rng=np.random.default_rng(0)) for n in (10, 12)]
     with pytest.raises(ValueError, match="tasks must be of one size"):
         data.stack(tasks)
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def agrees_with_frequencies(task, bins=8, within=0.05):
+    """Among examples whose posterior of a class is near p, a share p is of it."""
+    np.testing.assert_allclose(task.posterior.sum(1), 1)
+    for label in range(task.posterior.shape[1]):
+        p = task.posterior[:, label]
+        order = np.argsort(p)
+        for part in np.array_split(order, bins):
+            assert abs((task.labels[part] == label).mean() - p[part].mean()) < within
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        data.rare_blobs(40_000, positives=0.3, rng=rng()),
+        data.rare_blobs(40_000, positives=0.05, rng=rng(1)),
+        data.ordinal(40_000, classes=4, spread=0.7, rng=rng()),
+        data.gaussian_tree(3000, 1, branching=2, depth=3, features=5, rng=rng())[0],
+        data.gaussian_tree(1, 3000, branching=3, depth=2, scales=(1, 0.5), rng=rng())[
+            1
+        ],
+    ],
+    ids=["blobs", "rare blobs", "ordinal", "tree", "test part of a tree"],
+)
+def test_every_known_posterior_is_the_truth(task):
+    agrees_with_frequencies(task)
+
+
+def test_ordered_bins_are_equally_likely():
+    task = data.ordinal(40_000, classes=5, spread=2.0, rng=rng())
+    np.testing.assert_allclose(np.bincount(task.labels) / 40_000, 0.2, atol=0.01)
+
+
+def test_the_outlier_comes_last_and_is_of_the_other_class():
+    task = data.gaussians_with_outlier(100, radius=30.0, rng=rng())
+    assert task.inputs.shape == (101, 2)
+    assert task.labels[-1] == 0
+    assert task.posterior[-1, 1] > 1 - 1e-12
+
+
+def test_siblings_lie_closer_than_cousins():
+    """Over many trees: the distance of two means grows with that in the tree."""
+    close, far = [], []
+    for seed in range(40):
+        train, _ = data.gaussian_tree(
+            50, 1, branching=2, depth=2, scales=(2.0, 0.8), rng=rng(seed)
+        )
+        means = np.stack([train.inputs[train.labels == c].mean(0) for c in range(4)])
+        close.append(np.linalg.norm(means[0] - means[1]))
+        far.append(np.linalg.norm(means[0] - means[2]))
+    assert np.mean(close) < 0.6 * np.mean(far)
+
+
+def test_a_level_without_a_scale_is_refused():
+    with pytest.raises(
+        ValueError, match="scales must hold one number a level, 2, got 3"
+    ):
+        data.gaussian_tree(1, 1, depth=2, rng=rng())
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **options: data.moons(600, **options),
+        lambda **options: data.rings(600, classes=3, **options),
+        lambda **options: data.spirals(600, classes=3, **options),
+    ],
+    ids=["moons", "rings", "spirals"],
+)
+def test_curved_classes_need_more_than_a_line(make):
+    """A neighbor tells the class; a line does not."""
+    task = make(noise=0.02, rng=rng())
+    squared = ((task.inputs[:, None] - task.inputs) ** 2).sum(-1)
+    np.fill_diagonal(squared, np.inf)
+    assert (task.labels[squared.argmin(1)] == task.labels).mean() > 0.97
+    bias = np.ones((600, 1))
+    design = np.concatenate([task.inputs, bias], 1)
+    one_hot = np.eye(task.labels.max() + 1)[task.labels]
+    fitted = design @ np.linalg.lstsq(design, one_hot, rcond=None)[0]
+    assert (fitted.argmax(1) == task.labels).mean() < 0.92
+
+
+def test_rings_have_their_radii():
+    task = data.rings(300, classes=3, noise=0.0, rng=rng())
+    np.testing.assert_allclose(np.linalg.norm(task.inputs, axis=1), task.labels + 1)
+
+
+def test_long_and_servedio_can_be_separated():
+    task = data.long_servedio(noise=0.1)
+    assert (task.inputs @ np.array([1.0, 0.0]) > 0).all()
+    np.testing.assert_allclose(task.posterior[:, 0], 0.1)
+    with pytest.raises(ValueError, match=r"noise must lie between 0 and 1/2, got 0.5"):
+        data.long_servedio(noise=0.5)
+
+
+# An asymmetric matrix: a transposed one looks right in a symmetric case.
+UNEVEN = np.array([[0.7, 0.3, 0.0], [0.0, 0.9, 0.1], [0.25, 0.25, 0.5]])
+
+
+def uneven_task():
+    labels = rng().permutation(np.repeat([0, 1, 2], [100, 200, 40]))
+    return data.Task(inputs=rng().normal(size=(340, 2)), labels=labels)
+
+
+def test_flips_have_exact_rates_in_the_right_direction():
+    task = uneven_task()
+    noisy = data.flip(task, UNEVEN, rng=rng(1))
+    moved = np.zeros((3, 3), dtype=int)
+    np.add.at(moved, (noisy.clean, noisy.labels), 1)
+    np.testing.assert_array_equal(moved, [[70, 30, 0], [0, 180, 20], [10, 10, 20]])
+    np.testing.assert_array_equal(noisy.clean, task.labels)
+    np.testing.assert_array_equal(noisy.inputs, task.inputs)
+
+
+def test_flips_round_without_losing_anybody():
+    task = data.Task(inputs=np.zeros((7, 1)), labels=np.zeros(7, dtype=int))
+    noisy = data.flip(task, data.symmetric_noise(4, 0.5), rng=rng())
+    counts = np.bincount(noisy.labels, minlength=4)
+    assert counts.sum() == 7
+    assert abs(counts - np.array([3.5, 7 / 6, 7 / 6, 7 / 6])).max() < 1
+
+
+def test_noise_on_noise_remembers_the_first_truth():
+    task = uneven_task()
+    once = data.flip(task, UNEVEN, rng=rng(1))
+    twice = data.flip(once, UNEVEN, rng=rng(2))
+    np.testing.assert_array_equal(twice.clean, task.labels)
+
+
+def test_the_matrices_of_noise():
+    np.testing.assert_allclose(data.symmetric_noise(5, 0.4).sum(1), 1)
+    np.testing.assert_allclose(np.diag(data.symmetric_noise(5, 0.4)), 0.6)
+    pair = data.pair_noise(3, 0.4)
+    assert (pair[0, 1], pair[1, 2], pair[2, 0]) == (0.4, 0.4, 0.4)
+    assert pair[1, 0] == 0
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["posterior", "distances"])
+def test_people_err_where_it_is_hard(known):
+    task = data.two_gaussians(4000, rng=rng())
+    shown = task if known else data.Task(inputs=task.inputs, labels=task.labels)
+    noisy = data.instance_noise(shown, 0.2, rng=rng(1))
+    wrong = noisy.labels != noisy.clean
+    assert wrong.sum() == 800
+    near = abs(task.inputs[:, 0]) < 0.5
+    assert wrong[near].mean() > 2 * wrong[~near].mean()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: data.symmetric_noise(3, 1.5),
+            "rate must lie between 0 and 1, got 1.5",
+        ),
+        (lambda: data.pair_noise(1, 0.5), "classes must be at least 2, got 1"),
+        (
+            lambda: data.flip(uneven_task(), np.full((3, 3), 0.5), rng=rng()),
+            "transition must be a square matrix whose rows are probabilities that sum "
+            "to 1, got shape (3, 3) with row sums [1.5, 1.5, 1.5]",
+        ),
+        (
+            lambda: data.flip(uneven_task(), np.eye(2), rng=rng()),
+            "transition must have a row for each class, got 2 rows for the label 2",
+        ),
+        (
+            lambda: data.long_tail_counts(10, classes=3, ratio=0.5),
+            "ratio must be at least 1, got 0.5",
+        ),
+        (
+            lambda: data.long_tail_counts(10, classes=3, ratio=2, profile="linear"),
+            'profile must be "exponential" or "step", got \'linear\'',
+        ),
+        (
+            lambda: data.subsample(uneven_task(), [100, 200, 41], rng=rng()),
+            "counts must not exceed what there is: class 2 has 40 examples, got 41",
+        ),
+        (
+            lambda: data.iris(train=149, rng=rng()),
+            "train must leave both parts an example a class, 3 to 147 of 150, got 149",
+        ),
+        (
+            lambda: data.ordinal(5, spread=0.0, rng=rng()),
+            "spread must be positive, got 0",
+        ),
+    ],
+)
+def test_bad_requests_are_refused(call, message):
+    with pytest.raises(ValueError) as refused:  # noqa: PT011 (the whole message below)
+        call()
+    assert str(refused.value) == message
+
+
+def test_a_tail_falls_by_one_factor():
+    counts = data.long_tail_counts(1000, classes=4, ratio=1000)
+    np.testing.assert_array_equal(counts, [1000, 100, 10, 1])
+    step = data.long_tail_counts(90, classes=5, ratio=9, profile="step")
+    np.testing.assert_array_equal(step, [90, 90, 90, 10, 10])
+
+
+def test_a_part_has_the_asked_counts():
+    task = uneven_task()
+    part = data.subsample(task, [5, 0, 7], rng=rng())
+    np.testing.assert_array_equal(np.bincount(part.labels, minlength=3), [5, 0, 7])
+    rows = {
+        tuple(row): label for row, label in zip(task.inputs, task.labels, strict=True)
+    }
+    assert all(
+        rows[tuple(r)] == y for r, y in zip(part.inputs, part.labels, strict=True)
+    )
+
+
+def test_costs_point_from_truth_to_decision():
+    costs = np.array([[0.0, 1.0], [20.0, 0.0]])  # to overlook class 1 costs 20
+    posterior = np.array([[0.96, 0.04], [0.94, 0.06]])
+    np.testing.assert_array_equal(data.cheapest(posterior, costs), [0, 1])
+    np.testing.assert_array_equal(
+        data.cheapest(posterior, data.zero_one_costs(2)), [0, 0]
+    )
+    median = data.cheapest(np.array([0.4, 0.15, 0.45]), data.ordered_costs(3))
+    assert median == 1
+    drawn = data.random_costs(4, spread=5.0, rng=rng())
+    off = drawn[~np.eye(4, dtype=bool)]
+    assert (np.diag(drawn) == 0).all()
+    assert off.min() >= 1
+    assert off.max() <= 5
+
+
+@pytest.mark.parametrize(
+    ("make", "features", "classes", "n"),
+    [
+        (data.digits, 64, 10, 1797),
+        (data.wine, 13, 3, 178),
+        (data.iris, 4, 3, 150),
+        (data.diabetes, 10, 5, 442),
+    ],
+)
+def test_real_data_are_split_by_class(make, features, classes, n):
+    train, test = make(rng=rng())
+    assert train.inputs.shape[1] == test.inputs.shape[1] == features
+    assert len(train.labels) + len(test.labels) == n
+    both = np.concatenate([train.labels, test.labels])
+    share = len(train.labels) / n
+    for label in range(classes):
+        expected = share * (both == label).sum()
+        assert abs((train.labels == label).sum() - expected) <= 1
+    again, _ = make(rng=rng())
+    np.testing.assert_array_equal(again.inputs, train.inputs)
+    other, _ = make(rng=rng(1))
+    assert (other.labels != train.labels).any()
+
+
+def test_digits_are_between_0_and_1():
+    train, test = data.digits(rng=rng())
+    assert (train.inputs.min(), train.inputs.max()) == (0, 1)
+    assert len(train.labels) == 1200
+    rows = {tuple(row) for row in train.inputs}
+    assert sum(tuple(row) in rows for row in test.inputs) == 0
+
+
+def test_ordered_bins_follow_the_progression():
+    """More of a known risk (body mass, feature 2) goes with more progression."""
+    train, _ = data.diabetes(rng=rng())
+    means = [train.inputs[train.labels == k, 2].mean() for k in range(5)]
+    assert means[4] > means[2] > means[0]
+    np.testing.assert_allclose(train.inputs.std(0), 1)
+
+
+def test_noise_is_stacked_with_the_truth():
+    pair = data.stack([data.flip(uneven_task(), UNEVEN, rng=rng(s)) for s in (1, 2)])
+    assert pair.clean.shape == pair.labels.shape == (2, 340)

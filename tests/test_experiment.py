@@ -128,3 +128,125 @@ def test_figures_differ_by_more_than_color():
     drawn = ax.collections[-1].get_paths()[0].vertices
     np.testing.assert_allclose(drawn[:, 0], 1.0, atol=1e-9)
     plt.close("all")
+
+
+# --- models and training -------------------------------------------------------
+
+
+def test_a_cosine_head_gives_cosines_and_an_embedding_lies_on_the_sphere():
+    cosine = trained(head="cosine", hidden=(8,), loss=lossbook.cross_entropy)
+    outputs = cosine.outputs(TASKS.inputs)
+    assert outputs.abs().max() <= 1 + 1e-12
+    torch.testing.assert_close(cosine.logits(TASKS.inputs), 30 * outputs)
+    embedding = experiment.Models.start([0], [2, 64, 5], head="embedding")
+    lengths = embedding.outputs(TASKS.inputs[0]).norm(dim=-1)
+    torch.testing.assert_close(lengths, torch.ones_like(lengths))
+    with pytest.raises(ValueError, match="head must be one of linear, cosine, embed"):
+        trained(head="round")
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize("batch_size", [None, 64])
+def test_a_stack_with_batches_is_as_one_by_one(optimizer, batch_size):
+    """Loss parameters and labels vary along the stack; each model is as if alone."""
+    options = {
+        "hidden": (6,),
+        "optimizer": optimizer,
+        "batch_size": batch_size,
+        "learning_rate": 0.02,
+        "weight_decay": 0.01,
+        "steps": 25,
+    }
+    gammas = [0.0, 1.0, 2.5]
+
+    def stacked(outputs, labels):
+        return lossbook.focal(outputs, labels, gamma=torch.tensor(gammas)[:, None])
+
+    together = trained(loss=stacked, **options).logits(TASKS.inputs)
+    for i, gamma in enumerate(gammas):
+
+        def alone(outputs, labels, gamma=gamma):
+            return lossbook.focal(outputs, labels, gamma=gamma)
+
+        one = experiment.train(
+            TASKS.inputs[i], TASKS.labels[i], alone, seeds=[i], **options
+        )
+        torch.testing.assert_close(
+            together[i], one.logits(TASKS.inputs[i])[0], rtol=1e-9, atol=1e-9
+        )
+
+
+def test_one_loss_a_model_equals_one_loss_for_all():
+    several = [lambda z, y: lossbook.cross_entropy(z, y)] * 3
+    torch.testing.assert_close(
+        trained(loss=several).logits(TASKS.inputs), trained().logits(TASKS.inputs)
+    )
+    with pytest.raises(ValueError, match="loss must be one function or one a seed, 3"):
+        trained(loss=several[:2])
+
+
+def test_a_loss_that_asks_is_told_the_positions():
+    seen = []
+
+    def loss(outputs, labels, index):
+        seen.append(index)
+        torch.testing.assert_close(labels, torch.tensor(TASKS.labels).gather(1, index))
+        return lossbook.cross_entropy(outputs, labels)
+
+    trained(loss=loss, batch_size=80, steps=3)
+    epoch = torch.cat(seen, 1)
+    assert epoch.shape == (3, 200)
+    assert (epoch.sort(1).values == torch.arange(200)).all()
+    assert (epoch[0] != epoch[1]).any()
+
+
+def test_batches_never_depend_on_the_loss():
+    orders = []
+    for loss in (lossbook.cross_entropy, lossbook.mae):
+        seen = []
+
+        def spy(outputs, labels, index, loss=loss, seen=seen):
+            seen.append(index)
+            return loss(outputs, labels)
+
+        trained(loss=spy, batch_size=80, steps=5)
+        orders.append(torch.cat(seen, 1))
+    torch.testing.assert_close(*orders)
+
+
+def test_a_model_that_leaves_the_numbers_stops_alone():
+    inputs = TASKS.inputs.copy()
+    inputs[1, 0] = 1e200  # squared, this is infinite
+
+    def loss(outputs, labels):
+        return lossbook.cross_entropy(outputs, labels) + outputs.square().sum(-1)
+
+    models = experiment.train(inputs, TASKS.labels, loss, seeds=[0, 1, 2], steps=10)
+    assert models.failed.tolist() == [-1, 0, -1]
+    kept = experiment.train(
+        TASKS.inputs[::2], TASKS.labels[::2], loss, seeds=[0, 2], steps=10
+    )
+    torch.testing.assert_close(
+        models.logits(TASKS.inputs)[::2], kept.logits(TASKS.inputs[::2])
+    )
+
+
+def test_deferred_weights_hold_from_their_time_on():
+    weight = np.where(TASKS.labels == 1, 5.0, 1.0)
+    never = trained(sample_weight=weight, weight_from=1.0)
+    torch.testing.assert_close(
+        never.logits(TASKS.inputs), trained().logits(TASKS.inputs)
+    )
+    late = trained(sample_weight=weight, weight_from=0.5)
+    rises = late.probabilities(TASKS.inputs)[..., 1].mean()
+    assert rises > never.probabilities(TASKS.inputs)[..., 1].mean() + 0.02
+
+
+def test_epochs_are_counted():
+    told = []
+    trained(
+        batch_size=64,
+        steps=8,
+        after_epoch=lambda epoch, models: told.append((epoch, models.layers[0][0][0])),
+    )
+    assert [epoch for epoch, _ in told] == [1, 2]

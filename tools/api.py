@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import lossbook
-from lossbook.card import LossCard
+from lossbook import tables
+from lossbook.card import LossCard, Param
 from lossbook.losses import CATALOGUE
 
 FOLDER = Path("book/generated/api")
@@ -21,7 +22,7 @@ WITHOUT_PAGE = {"losses"}
 
 def generate() -> dict[Path, str]:
     """All API pages: path in the source tree -> text."""
-    texts = {"training": training_page()}
+    texts = {"training": training_page(), "comparing": comparing_page()}
     for family in sorted({card.family for card in CATALOGUE.values()}):
         texts[f"losses-{family}"] = family_page(family)
     for name in public_modules():
@@ -57,9 +58,22 @@ def directives(lines: Iterable[str]) -> str:
 
 def function(name: str) -> str:
     """The documentation of one public name."""
-    kind = "autoclass" if inspect.isclass(resolve(name)) else "autofunction"
-    members = ["   :members:"] if kind == "autoclass" else []
-    return directives([f".. {kind}:: {name}", *members])
+    found = resolve(name)
+    if not inspect.isclass(found):
+        return directives([f".. autofunction:: {name}"])
+    return directives([f".. autoclass:: {name}", f"   {members(found)}"])
+
+
+def members(loss: type) -> str:
+    """Which methods to show: of a loss its call, of any other class all.
+
+    A loss has nothing else; what it holds stands among the arguments of its class.
+    """
+    if not any(card.fn is loss for card in CATALOGUE.values()):
+        return ":members:"
+    if "forward" in vars(loss):
+        return ":members: forward"
+    return ":special-members: __call__"
 
 
 def resolve(name: str) -> Any:
@@ -73,33 +87,94 @@ def training_page() -> str:
     return f"# Training\n\n{function('lossbook.Criterion')}\n"
 
 
+def comparing_page() -> str:
+    """An A/B test of two losses, from Python and from the shell."""
+    names = ("lossbook.compare", "lossbook.Comparison")
+    shell = (
+        "From the shell, also with a table of your own:\n\n"
+        "```bash\n"
+        "python -m lossbook compare focal cross_entropy --data digits --imbalance 50\n"
+        "python -m lossbook compare mae cross_entropy --csv table.csv --label kind\n"
+        "python -m lossbook list\n"
+        "python -m lossbook show focal\n"
+        "```"
+    )
+    return "\n\n".join(["# Comparing", *map(function, names), shell]) + "\n"
+
+
 def family_page(family: str) -> str:
-    """The losses of a family: documentation, then what the card states."""
+    """The losses of a family, what their cards state, then what is no loss."""
     cards = [card for card in CATALOGUE.values() if card.family == family]
     blocks = [f"# Losses: {family}"]
     for card in sorted(cards, key=lambda each: each.key):
         blocks += [f"## {card.name}", function(f"lossbook.{card.key}"), facts(card)]
+    others = without_card(family)
+    if others:
+        blocks += ["## Without a card", "These are no losses; they belong to them."]
+        blocks += [function(f"lossbook.{name}") for name in others]
     return "\n\n".join(blocks) + "\n"
+
+
+def without_card(family: str) -> list[str]:
+    """The public names of a family that have no card, such as decoders."""
+    package = importlib.import_module(f"lossbook.losses.{family}")
+    return sorted(set(package.__all__) - CATALOGUE.keys())
 
 
 def facts(card: LossCard) -> str:
     """The statements of a card, as a list."""
-    lines = [f"- Source: {{cite:t}}`{card.cite}`", f"- Kind: `{card.kind}`"]
+    lines = [
+        f"- Source: {{cite:t}}`{card.cite}`",
+        f"- Kind: `{card.kind}`, called with {tables.CALLED_WITH[card.kind]}",
+    ]
+    if card.closure is not None:
+        data = " and ".join(f"`{name}`" for name in card.closed_over())
+        lines.append(f"- Closes over data: {data}")
     if card.formula is not None:
         variable = {"p": "p_y"}.get(card.formula.variable, card.formula.variable)
-        formula = card.formula.latex(card.params)
-        lines.append(f"- As a function of ${variable}$: ${formula}$")
+        written = card.formula.latex(card.params)
+        lines.append(f"- As a function of ${variable}$: ${written}$")
     for name, param in card.params.items():
-        left, right = "(" if param.open_low else "[", ")" if param.open_high else "]"
-        span = f"{left}{param.low:g}, {param.high:g}{right}"
         lines.append(
-            f"- `{name}`: {param.meaning}; from `{span}`, default `{param.default:g}`"
+            f"- `{name}`: {param.meaning}; from `{span(param)}`, "
+            f"default `{param.default:g}`"
         )
     for case in card.special_cases:
         at = ", ".join(f"{name} = {value:g}" for name, value in case.params.items())
         scale = "" if case.factor == 1 else f"{case.factor:g} times "
-        lines.append(f"- At `{at}` it is {scale}`lossbook.{case.of}`.")
+        where = f"At `{at}`" if at else "Always"
+        lines.append(f"- {where} it is {scale}`lossbook.{case.of}`.")
+    lines += stated(card)
+    if card.reach != LossCard.reach:
+        lines.append(
+            f"- Value and gradient are finite for inputs up to ±{card.reach:g}"
+        )
+    for peer, difference in card.peers.items():
+        lines.append(f"- Elsewhere `{peer}`: {difference or 'equal'}")
     return "\n".join(lines)
+
+
+def span(param: Param) -> str:
+    """The range of a parameter, such as (0, 1]: the round bracket is an open end."""
+    left, right = "(" if param.open_low else "[", ")" if param.open_high else "]"
+    return f"{left}{param.low:g}, {param.high:g}{right}"
+
+
+def stated(card: LossCard) -> list[str]:
+    """The properties of a card in words: what is so, what is not, and the bounds."""
+    words = {title: tables.statement(card, n) for n, title in tables.SAID.items()}
+    is_so = [title for title, word in words.items() if word == "yes"]
+    is_not = [title for title, word in words.items() if word == "no"]
+    lines = [f"- Is {', '.join(is_so)}"] if is_so else []
+    lines += [f"- Is not {', '.join(is_not)}"] if is_not else []
+    lines += [
+        f"- Is {title} {word}".replace(" no for ", " not for ", 1)
+        for title, word in words.items()
+        if word not in ("yes", "no", "")
+    ]
+    ends = {title: tables.bound(card, name) for name, title in tables.BOUNDS.items()}
+    said = [f"{title} {end}" for title, end in ends.items() if end]
+    return [*lines, *([f"- Has {', '.join(said)}"] if said else [])]
 
 
 def module_page(name: str) -> str:

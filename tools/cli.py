@@ -54,6 +54,12 @@ def test(options: argparse.Namespace, rest: Sequence[str]) -> int:
     return testing.run(testing.STAGES)
 
 
+def bench(options: argparse.Namespace, rest: Sequence[str]) -> int:
+    """Measure speed and memory of every loss; some minutes on a quiet machine."""
+    environment.ensure()
+    return in_venv("benchmarks", rest)
+
+
 def peers(options: argparse.Namespace, rest: Sequence[str]) -> int:
     """Compare with other libraries; sets them up."""
     environment.ensure(environment.PEERS)
@@ -107,6 +113,7 @@ VERBS = {
     "notebooks": notebooks,
     "test": test,
     "check": check,
+    "bench": bench,
     "peers": peers,
     "mutants": mutants,
     "lock": relock,

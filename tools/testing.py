@@ -34,7 +34,7 @@ class Result:
     counts: dict[str, int] = field(default_factory=dict)
 
 
-PYTHON_FOLDERS = ("lossbook", "tools", "tests")
+PYTHON_FOLDERS = ("lossbook", "tools", "tests", "benchmarks")
 OURS = ("tests", "--ignore=tests/site", "--ignore=tests/peers")
 NBVAL = (
     "-p",

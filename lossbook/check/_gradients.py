@@ -175,7 +175,7 @@ def slope(card: LossCard) -> Evidence:
         derivative = sympy.lambdify(names, card.formula.slope(card.params), "numpy")
         written = card.formula.numpy(card.params)
         _, variable = _variable(card, card.sample(rng()))
-        step = 1e-6 * np.minimum(np.abs(variable), np.abs(1 - variable))
+        step = 1e-5 * np.minimum(np.abs(variable), np.abs(1 - variable))
         for params in card.settings():
             up, down = (
                 np.broadcast_to(written(variable + s, **params), variable.shape)
@@ -210,7 +210,7 @@ def limits(card: LossCard) -> Evidence:
         for name, ends in stated.items():
             for end, text in ends.items():
                 remaining = _limit_gap(card, name, end, text)
-                yield f"the limit of {name} at {end:g}", float(remaining > 0.5)
+                yield f"the limit of {name} at {end:g}", float(not remaining <= 0.5)
 
     return settled(card, "the formula tends to its stated limits", cases(), 0.0)
 
@@ -231,7 +231,10 @@ def _limit_gap(card: LossCard, name: str, end: float, text: str) -> float:
     param = card.params[name]
     away = 1e-3 * (param.high - param.low) * (1 if end == param.low else -1)
     far, near = (
-        gap(written(variable, **at), target(variable, **at))
+        gap(
+            written(variable, **at),
+            np.broadcast_to(target(variable, **at), variable.shape),
+        )
         for at in (
             card.defaults() | {name: end + away},
             card.defaults() | {name: end + away / 10},

@@ -4,8 +4,54 @@ A generator takes its sizes and a `numpy.random.Generator`; nothing is drawn fro
 global state.
 """
 
-from lossbook.data._gaussians import two_gaussians
-from lossbook.data._real import breast_cancer
+from lossbook.data._costs import cheapest, ordered_costs, random_costs, zero_one_costs
+from lossbook.data._csv import read_csv
+from lossbook.data._files import Source, cifar10, cifar100, fashion_mnist, mnist
+from lossbook.data._gaussians import (
+    gaussian_tree,
+    gaussians_with_outlier,
+    rare_blobs,
+    two_gaussians,
+)
+from lossbook.data._long_tail import long_tail_counts, subsample
+from lossbook.data._noise import flip, instance_noise, pair_noise, symmetric_noise
+from lossbook.data._plane import moons, rings, spirals
+from lossbook.data._real import breast_cancer, diabetes, digits, iris, wine
+from lossbook.data._special import long_servedio, ordinal
 from lossbook.data._task import Task, repeat, stack
 
-__all__ = ["Task", "breast_cancer", "repeat", "stack", "two_gaussians"]
+__all__ = [
+    "Source",
+    "Task",
+    "breast_cancer",
+    "cheapest",
+    "cifar10",
+    "cifar100",
+    "diabetes",
+    "digits",
+    "fashion_mnist",
+    "flip",
+    "gaussian_tree",
+    "gaussians_with_outlier",
+    "instance_noise",
+    "iris",
+    "long_servedio",
+    "long_tail_counts",
+    "mnist",
+    "moons",
+    "ordered_costs",
+    "ordinal",
+    "pair_noise",
+    "random_costs",
+    "rare_blobs",
+    "read_csv",
+    "repeat",
+    "rings",
+    "spirals",
+    "stack",
+    "subsample",
+    "symmetric_noise",
+    "two_gaussians",
+    "wine",
+    "zero_one_costs",
+]

@@ -9,12 +9,13 @@ import numpy as np
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """A classification problem: inputs, labels and, where known, their distribution.
+    """A classification problem: inputs, labels and, where known, the truth.
 
     Attributes:
         inputs: (n, features).
-        labels: (n,), integer classes.
-        posterior: (n, classes), P(class | input), or None where nobody knows it.
+        labels: (n,), integer classes, as a model sees them.
+        posterior: (n, classes), P(true class | input), or None where nobody knows it.
+        clean: (n,), the labels before noise; None where there was none.
 
     A stack of K problems of one size has K as its first axis everywhere.
     """
@@ -22,10 +23,22 @@ class Task:
     inputs: np.ndarray
     labels: np.ndarray
     posterior: np.ndarray | None = None
+    clean: np.ndarray | None = None
+
+    def take(self, index: np.ndarray) -> "Task":
+        """Return the examples at these positions, in this order."""
+        return Task(
+            inputs=self.inputs[index],
+            labels=self.labels[index],
+            posterior=None if self.posterior is None else self.posterior[index],
+            clean=None if self.clean is None else self.clean[index],
+        )
 
 
 def stack(tasks: Sequence[Task]) -> Task:
     """Return K tasks of one size as one, with K as the first axis.
+
+    What not all of them know, the stack does not know.
 
     Raises:
         ValueError: for tasks of different sizes.
@@ -33,12 +46,17 @@ def stack(tasks: Sequence[Task]) -> Task:
     sizes = {task.inputs.shape for task in tasks}
     if len(sizes) != 1:
         raise ValueError(f"tasks must be of one size, got {sorted(sizes)}")
-    known = [task.posterior for task in tasks if task.posterior is not None]
     return Task(
         inputs=np.stack([task.inputs for task in tasks]),
         labels=np.stack([task.labels for task in tasks]),
-        posterior=np.stack(known) if len(known) == len(tasks) else None,
+        posterior=_stacked([task.posterior for task in tasks]),
+        clean=_stacked([task.clean for task in tasks]),
     )
+
+
+def _stacked(arrays: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    known = [array for array in arrays if array is not None]
+    return np.stack(known) if len(known) == len(arrays) else None
 
 
 def repeat(

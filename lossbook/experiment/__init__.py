@@ -1,5 +1,31 @@
-"""Experiments: models that differ in data or parameters, trained in lockstep."""
+"""Experiments: a frozen config in, a tidy row out, many of them in lockstep.
 
-from lossbook.experiment._lockstep import Models, train
+`train` trains a stack of small networks. `run` makes one row of one `Config`, `grid` a
+list of configs, `sweep` their table:
 
-__all__ = ["Models", "train"]
+>>> from lossbook.experiment import grid, sweep
+>>> configs = grid(data="iris", loss=["cross_entropy", "mae"], epochs=5, seed=range(2))
+>>> sweep(configs, progress=False)["loss"].tolist()
+['cross_entropy', 'cross_entropy', 'mae', 'mae']
+"""
+
+from lossbook.experiment._config import Config, grid
+from lossbook.experiment._lockstep import train
+from lossbook.experiment._models import Models
+from lossbook.experiment._run import history, run, run_stack
+from lossbook.experiment._sweep import code_version, sweep
+from lossbook.experiment._tasks import TASKS, task_of
+
+__all__ = [
+    "TASKS",
+    "Config",
+    "Models",
+    "code_version",
+    "grid",
+    "history",
+    "run",
+    "run_stack",
+    "sweep",
+    "task_of",
+    "train",
+]

@@ -31,9 +31,9 @@ torch functions (`huber.numpy("loss")`) for tests. What has no formula is a tabl
 ... )
 
 and `curves={"smooth sign": table}`. From a loss's card, `explore.curves(card)` draws
-the loss and its slope; `explore.psi_calculus(cards)` compares losses of the true
-class's probability, with a menu (`groups=[explore.Group(...), ...]`) and a shaded
-region.
+the loss and its slope; `explore.compare(cards)` does so for several, with a menu
+(`groups=[explore.Group(...), ...]`); `explore.psi_calculus(cards)` compares losses of
+the true class's probability, with a shaded region.
 
 A lab trains a model for each setting of its controls, all settings at once:
 
@@ -51,7 +51,7 @@ two parameters, a lab at most two controls and 60 settings.
 """
 
 from lossbook.explore.explorers import Explorer, Group, Shade
-from lossbook.explore.from_cards import curves, psi_calculus
+from lossbook.explore.from_cards import compare, curves, psi_calculus
 from lossbook.explore.labs import Control, Lab, Result, lab
 from lossbook.explore.sliders import Slider
 from lossbook.explore.tables import Table
@@ -65,6 +65,7 @@ __all__ = [
     "Shade",
     "Slider",
     "Table",
+    "compare",
     "curves",
     "lab",
     "psi_calculus",

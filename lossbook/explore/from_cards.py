@@ -4,11 +4,12 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import sympy
 
 from lossbook.card import Formula, LossCard
 from lossbook.explore import expressions
-from lossbook.explore.explorers import Explorer, Group, Shade
+from lossbook.explore.explorers import Explorer, Group, Shade, round_range
 from lossbook.explore.labels import symbol
 from lossbook.explore.sliders import Slider
 
@@ -22,6 +23,8 @@ VARIABLES = {
     "d": "distance d",
 }
 NOT_CONVEX = "not convex in the logits"
+# Several losses share an axis: shares of their values that may lie below and above it.
+IN_VIEW = (0.06, 0.9)
 
 
 def curves(
@@ -56,13 +59,54 @@ def curves(
     return Explorer(
         variable=formula.variable,
         params=sliders,
-        curves={
-            "loss": formula.expression(card.params),
-            "slope": formula.slope(card.params),
-        },
+        curves=_slope_group(card).curves,
         alt=alt,
         x_range=x_range,
         x_label=options.pop("x_label", VARIABLES.get(formula.variable, "")),
+        **options,
+    )
+
+
+def compare(
+    cards: Iterable[LossCard], *, alt: str = "", title: str = "", **options: Any
+) -> Explorer:
+    """Return an explorer of several losses and their slopes, with a menu.
+
+    Args:
+        cards: of losses whose formulas are over one variable. All share the axes.
+        alt: what the picture shows; a standard text where not given.
+        title: a line above the drawing.
+        options: `x_range`, `y_range`, `x_label`, `y_label` and `probe` of `Explorer`.
+
+    Raises:
+        ValueError: a card has no formula, or their variables differ.
+    """
+    cards = list(cards)
+    each = [curves(card) for card in cards]
+    variables = sorted({explorer.variable for explorer in each})
+    if len(variables) != 1:
+        raise ValueError(
+            "the formulas of the cards must be over one variable, got "
+            f"{', '.join(variables) or 'no card'}; compare those of each alone"
+        )
+    variable = variables[0]
+    ends = list(zip(*(explorer.x_range for explorer in each), strict=True))
+    x_range = options.pop("x_range", (min(ends[0]), max(ends[1])))
+    if "y_range" not in options:
+        values = np.concatenate(
+            [np.ravel(explorer.frame().curves) for explorer in each]
+        )
+        inside = np.quantile(values[np.isfinite(values)], IN_VIEW)
+        options["y_range"] = round_range(inside)
+    return Explorer(
+        variable=variable,
+        groups=[_slope_group(card) for card in cards],
+        alt=alt
+        or f"A loss and its slope over {VARIABLES.get(variable, variable)}; a menu "
+        "chooses the loss",
+        title=title,
+        x_range=x_range,
+        x_label=options.pop("x_label", VARIABLES.get(variable, "")),
         **options,
     )
 
@@ -141,6 +185,18 @@ def psi_expressions(card: LossCard) -> dict[str, sympy.Expr]:
         "pull": factor * (1 - p),
         "convexity": factor - bend * (1 - p),
     }
+
+
+def _slope_group(card: LossCard) -> Group:
+    formula = _formula(card)
+    return Group(
+        name=card.name,
+        params=_sliders(card),
+        curves={
+            "loss": formula.expression(card.params),
+            "slope": formula.slope(card.params),
+        },
+    )
 
 
 def _psi_group(card: LossCard, variable: str) -> Group:

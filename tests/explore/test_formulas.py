@@ -1,22 +1,50 @@
 """One formula, three languages."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import sympy
 import torch
 
 from lossbook import explore
+from lossbook.card import Formula, Param
 from lossbook.explore import expressions
 from lossbook.explore.from_cards import psi_expressions
 from lossbook.explore.labels import number
 from lossbook.losses import CATALOGUE
 from tests.explore.examples import huber, psi
 
+HINGES = {  # formulas of losses of the margin, with kinks and without
+    "hinge": "Max(0, 1 - m)",
+    "squared hinge": "Max(0, 1 - m)**2",
+    "ramp": "Min(1, Max(0, 1 - m))",
+    "exponential": "exp(-m)",
+    "tangent": "(2 * atan(m) - 1)**2",
+    "savage": "1 / (1 + exp(m))**2",
+    "absolute": "Abs(1 - m)",
+    "Huber's hinge": "Piecewise((-4 * m, m < -1), (Max(0, 1 - m)**2, True))",
+    "smooth hinge": "Piecewise((0, m >= 1), ((1 - m)**2 / 2, m > 0), (1/2 - m, True))",
+}
+WIDE = "Max(0, width - m)**2 / width"
 DRAWN = [card for card in CATALOGUE.values() if card.formula is not None]
 PSI = [card for card in DRAWN if card.formula.variable == "p"]
 
 
+def margin_card(name, expr, **params):
+    """A card of a loss of the margin that is not in the catalogue."""
+    formula = Formula(expr=expr, variable="m", domain=(-4.0, 4.0))
+    return replace(CATALOGUE["logistic"], name=name, formula=formula, params=params)
+
+
+def margin_cards():
+    width = Param(default=1, low=0, high=5, open_low=True, meaning="of the slope")
+    cards = [margin_card(name, expr) for name, expr in HINGES.items()]
+    return [*cards, margin_card("wide hinge", WIDE, width=width)]
+
+
 def explorers():
+    yield pytest.param(explore.compare(margin_cards()), id="margins")
     yield pytest.param(huber(), id="huber")
     yield pytest.param(psi(), id="psi")
     yield pytest.param(explore.psi_calculus(PSI, over="margin"), id="psi-margin")
@@ -177,8 +205,6 @@ def test_a_card_without_a_formula_is_refused():
 
 
 def _without_formula():
-    from dataclasses import replace
-
     return replace(CATALOGUE["focal"], formula=None)
 
 
@@ -187,6 +213,37 @@ def test_the_calculus_wants_the_probability():
         explore.psi_calculus([CATALOGUE["logistic"]])
     with pytest.raises(ValueError, match="over must be 'p' or 'margin', got 'x'"):
         explore.psi_calculus(PSI, over="x")
+
+
+def test_a_comparison_holds_each_loss_and_its_slope():
+    cards = margin_cards()
+    explorer = explore.compare(cards, title="Margins")
+    assert [group.name for group in explorer.groups] == [card.name for card in cards]
+    m = np.linspace(-4, 4, 41) + 1e-3
+    for card in cards:
+        params = [param.default for param in card.params.values()]
+        for curve in ("loss", "slope"):
+            alone = explore.curves(card).numpy(curve)(m, *params)
+            same(explorer.numpy(curve, card.name)(m, *params), alone, 0)
+    assert "margin m" in explorer.alt
+    assert explorer.x_range == (-4.0, 4.0)
+    assert list(explorer.groups[-1].sliders) == ["width"]
+    assert len(explorer.html()) < 40_000
+
+
+def test_a_comparison_shows_all_losses_and_is_not_ruled_by_the_steepest():
+    explorer = explore.compare(margin_cards())
+    low, high = explorer.y_range
+    assert -10 < low < -1
+    assert 2 < high < 10
+
+
+def test_only_losses_over_one_variable_are_compared():
+    cards = [CATALOGUE["logistic"], CATALOGUE["mae"]]
+    with pytest.raises(ValueError, match="over one variable, got m, p; compare"):
+        explore.compare(cards)
+    with pytest.raises(ValueError, match="over one variable, got no card"):
+        explore.compare([])
 
 
 def test_a_card_gives_its_sliders():

@@ -68,7 +68,8 @@ def important_pages():
         if chapter.form == "chapter"
     ]
     wanted = ["book/intro", "book/quickstart", *chapters[:1]]
-    wanted += [name for name in documents if name.startswith(contents.GENERATED)][:2]
+    generated = [name for name in documents if name.startswith(contents.GENERATED)]
+    wanted += [name for name in generated if "/api/" not in name]
     return [f"{name}.html" for name in wanted if name in documents]
 
 

@@ -38,8 +38,13 @@ def press_once(slider):
 
 
 def test_every_slider_moves_what_the_reader_sees(chapter_tab):
-    explorers = chapter_tab.locator("div.lbx").all()
-    assert explorers, "a chapter has an explorer"
+    try_sliders(chapter_tab)
+
+
+def try_sliders(tab):
+    """Move every slider on a page, and look."""
+    explorers = tab.locator("div.lbx").all()
+    assert explorers, "the page has an explorer"
     for explorer in explorers:
         for slider in explorer.locator("input[type=range]:visible").all():
             before = state_of(explorer)
@@ -50,3 +55,24 @@ def test_every_slider_moves_what_the_reader_sees(chapter_tab):
             assert slider.get_attribute("aria-valuetext") != spoken
             if not slider.get_attribute("id").endswith("-probe"):
                 assert after["curves"] != before["curves"]
+
+
+@pytest.fixture
+def curves_tab(opener):
+    """The page with the curves of all losses."""
+    tab = opener.open(f"{contents.GENERATED}curves.html")
+    yield tab
+    tab.close()
+
+
+def test_every_slider_of_the_catalogue_moves_what_the_reader_sees(curves_tab):
+    try_sliders(curves_tab)
+
+
+def test_the_menus_of_the_catalogue_show_every_loss(curves_tab):
+    for menu in curves_tab.locator("div.lbx select").all():
+        explorer = menu.locator("xpath=ancestor::div[contains(@class, 'lbx')][last()]")
+        for name in menu.locator("option").all_text_contents():
+            menu.select_option(name)
+            explorer.locator(f".lbx-say:has-text('{name}')").wait_for(state="attached")
+            assert "undefined" not in state_of(explorer)["words"]

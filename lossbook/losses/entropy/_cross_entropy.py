@@ -75,4 +75,12 @@ CARD = LossCard(
         upper=math.inf,
         lipschitz=math.sqrt(2),
     ),
+    peers={
+        "torch.nn.functional.cross_entropy": "",
+        "optax.losses.softmax_cross_entropy_with_integer_labels": "",
+        "sklearn.metrics.log_loss": (
+            "Takes probabilities, clips them at the resolution of their dtype, and "
+            "returns the mean."
+        ),
+    },
 )

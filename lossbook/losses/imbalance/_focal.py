@@ -81,6 +81,17 @@ CARD = LossCard(
     recovery=recovered,
     params={"gamma": Param(default=2.0, low=0.0, high=5.0, meaning="focusing")},
     special_cases=(SpecialCase(of="cross_entropy", params={"gamma": 0.0}),),
+    peers={
+        "keras.losses.categorical_focal_crossentropy": (
+            "Multiplies by alpha, the same 0.25 for every class by default, and clips "
+            "the probabilities."
+        ),
+        "kornia.losses.focal_loss": (
+            "Returns a map with one entry a class, 0 but at the label, whose mean is "
+            "smaller by the number of classes; its alpha weighs class 0 with 1 - alpha "
+            "and all others with alpha."
+        ),
+    },
     properties=Properties(
         convex=lambda gamma: gamma == 0,
         strictly_proper=lambda gamma: gamma == 0,

@@ -91,6 +91,7 @@ CARD = LossCard(
         )
     },
     special_cases=(SpecialCase(of="cross_entropy", params={"epsilon": 0.0}),),
+    peers={"optax.losses.poly_loss_cross_entropy": ""},
     properties=Properties(
         convex=lambda epsilon: epsilon <= 1,
         strictly_proper=lambda epsilon: epsilon == 0,

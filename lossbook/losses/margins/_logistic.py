@@ -14,6 +14,9 @@ from lossbook.shapes import NpPerExample, NpScores, NpSigns, PerExample, Scores,
 def logistic(scores: Scores, signs: Signs) -> PerExample:
     """Return log(1 + exp(-m)) per example, with the margin m = sign * score.
 
+    At the margin 0 it is log 2, less than the 0/1 loss; divided by log 2 it bounds the
+    0/1 loss from above.
+
     Args:
         scores: (...), the log-odds of the class +1.
         signs: (...), the true class, -1 or +1.
@@ -38,6 +41,28 @@ def logistic_ref(scores: NpScores, signs: NpSigns) -> tuple[NpPerExample, NpScor
     return np.log(1 + wrong), -signs * wrong / (1 + wrong)
 
 
+def logistic_link(eta: np.ndarray) -> np.ndarray:
+    """Return the log-odds; infinite where a class is certain.
+
+    >>> logistic_link(np.array([0.5, 0.9])).round(4)
+    array([0.    , 2.1972])
+    """
+    with np.errstate(divide="ignore"):
+        return np.log(eta) - np.log1p(-eta)
+
+
+def logistic_transform(theta: np.ndarray) -> np.ndarray:
+    """Return ((1 + theta) log(1 + theta) + (1 - theta) log(1 - theta)) / 2.
+
+    This is log 2 less the entropy of the two classes, with 0 log 0 = 0.
+
+    >>> logistic_transform(np.array([0.0, 0.5, 1.0])).round(4)
+    array([0.    , 0.1308, 0.6931])
+    """
+    eta = np.stack([1 + theta, 1 - theta])
+    return (eta * np.log(np.where(eta == 0, 1.0, eta))).sum(0) / 2
+
+
 def recovered(scores: NpScores) -> NpScores:
     """Return the posterior of +1 at which these scores are optimal."""
     return 1 / (1 + np.exp(-scores))
@@ -58,6 +83,8 @@ CARD = LossCard(
         derivative="-1 / (1 + exp(m))",
     ),
     recovery=recovered,
+    link=logistic_link,
+    transform=logistic_transform,
     properties=Properties(
         convex=True,
         strictly_proper=True,
@@ -67,4 +94,10 @@ CARD = LossCard(
         upper=math.inf,
         lipschitz=1.0,
     ),
+    peers={
+        "torch.nn.functional.soft_margin_loss": (
+            "It overflows: at a margin below -89 in float32 its value is infinite and "
+            "its gradient nan."
+        )
+    },
 )

@@ -37,6 +37,24 @@ def zero_one_ref(scores: NpScores, signs: NpSigns) -> tuple[NpPerExample, NpScor
     return (signs * scores <= 0).astype(float), np.zeros_like(scores)
 
 
+def zero_one_link(eta: np.ndarray) -> np.ndarray:
+    """Return the sign of the likelier class, +1 at a tie.
+
+    >>> zero_one_link(np.array([0.1, 0.5, 0.6]))
+    array([-1.,  1.,  1.])
+    """
+    return np.where(eta < 0.5, -1.0, 1.0)
+
+
+def zero_one_transform(theta: np.ndarray) -> np.ndarray:
+    """Return |theta|: a wrong sign costs max(eta, 1 - eta), the right one the rest.
+
+    >>> zero_one_transform(np.array([-0.5, 1.0]))
+    array([0.5, 1. ])
+    """
+    return np.abs(theta)
+
+
 CARD = LossCard(
     name="0/1 loss",
     family="margins",
@@ -51,6 +69,8 @@ CARD = LossCard(
         domain=(-4.0, 4.0),
         derivative="0",
     ),
+    link=zero_one_link,
+    transform=zero_one_transform,
     properties=Properties(
         convex=False,
         strictly_proper=False,

@@ -1,0 +1,344 @@
+"""Run configs: those of one group train in one stack, and each gives one row."""
+
+import inspect
+import math
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from lossbook import metrics
+from lossbook.card import LossCard
+from lossbook.data import (
+    Task,
+    ordered_costs,
+    pair_noise,
+    stack,
+    symmetric_noise,
+)
+from lossbook.experiment._calls import adapted, head_of, stacked_params
+from lossbook.experiment._config import Config
+from lossbook.experiment._lockstep import train
+from lossbook.experiment._models import Models
+from lossbook.experiment._tasks import task_of, tree_of
+from lossbook.losses import CATALOGUE
+
+STACK = 50  # models in one stack: more do not fit the cache
+
+Row = dict[str, Any]
+Given = Mapping[str, Task]
+
+
+@dataclass(frozen=True)
+class _Stack:
+    """Configs of one group, with their data and their loss."""
+
+    configs: Sequence[Config]
+    train: Task
+    test: Task
+    classes: int
+
+    @property
+    def card(self) -> LossCard:
+        return CATALOGUE[self.configs[0].loss]
+
+
+def run(config: Config, given: Given | None = None, **options: Any) -> Row:
+    """Return the row of one training.
+
+    Args:
+        config: what to train.
+        given: arrays of your own, by the name in `config.data`.
+        options: `dtype` and `device`, as `run_stack` takes them.
+
+    >>> row = run(Config(data="iris", epochs=5, hidden=()))
+    >>> row["status"], row["loss"]
+    ('ok', 'cross_entropy')
+    """
+    return run_stack([config], given, **options)[0]
+
+
+def run_stack(
+    configs: Sequence[Config],
+    given: Given | None = None,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: str | None = None,
+) -> list[Row]:
+    """Train configs of one group in lockstep and return a row for each.
+
+    Args:
+        configs: that agree in all but seed, noise and the loss's parameters.
+        given: arrays of your own, by the name in `config.data`.
+        dtype: of the training.
+        device: a GPU where there is one, else the processor.
+
+    Returns:
+        Rows with all fields of the config, the metrics on the test part, `fit_clean`
+        and `fit_flipped` (the shares of training examples with a right and with a wrong
+        label that the model gives back), `seconds` of the whole stack divided by its
+        models, `status` ("ok", or where the model left the finite numbers; its metrics
+        are then missing) and the versions.
+
+    Raises:
+        ValueError: for configs of different groups.
+    """
+    start = time.perf_counter()
+    made = _stacked(configs, given)
+    models = _trained(made, dtype, device)
+    logits = _logits(models, made.test)
+    seen = _logits(models, made.train)
+    seconds = (time.perf_counter() - start) / len(configs)
+    rows = []
+    for k, config in enumerate(configs):
+        failed = int(models.failed[k])
+        status = "ok" if failed < 0 else f"not finite from step {failed}"
+        found = dict.fromkeys(MEASURED, math.nan)
+        if failed < 0:
+            found = measured(logits[k], made.test.labels[k]) | _fit(
+                seen[k], made.train, k
+            )
+        rows.append(
+            config.row()
+            | {"classes": made.classes, "seen": len(made.train.labels[k])}
+            | found
+            | {"status": status, "seconds": seconds}
+            | versions()
+        )
+    return rows
+
+
+def history(
+    config: Config,
+    given: Given | None = None,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: str | None = None,
+) -> pd.DataFrame:
+    """Return a row an epoch of one training.
+
+    Args:
+        config: what to train.
+        given: arrays of your own, by the name in `config.data`.
+        dtype: of the training.
+        device: a GPU where there is one, else the processor.
+
+    Returns:
+        Columns `epoch`, the metrics on the test part, `fit_clean`, `fit_flipped`, and
+        `pull_0`, `pull_1`, ...: the share of the gradient in the logits that comes from
+        the training examples of each class.
+    """
+    made = _stacked([config], given)
+    rows: list[Row] = []
+
+    def note(epoch: int, models: Models) -> None:
+        logits, seen = _logits(models, made.test)[0], _logits(models, made.train)[0]
+        rows.append(
+            {"epoch": epoch}
+            | measured(logits, made.test.labels[0])
+            | _fit(seen, made.train, 0)
+            | _pulls(made, models)
+        )
+
+    _trained(made, dtype, device, after_epoch=note)
+    return pd.DataFrame(rows)
+
+
+# --- one stack -----------------------------------------------------------------
+
+
+def _stacked(configs: Sequence[Config], given: Given | None) -> _Stack:
+    groups = {config.group() for config in configs}
+    if len(groups) != 1:
+        raise ValueError(
+            "configs of one stack must agree in all but seed, noise and the loss's "
+            f"parameters, got {len(groups)} groups; use sweep"
+        )
+    pairs = [task_of(config, given) for config in configs]
+    # Every task says which labels are clean, or a stack of mixed ones would not know.
+    seen = stack([replace(a, clean=_clean(a)) for a, _ in pairs])
+    test = stack([b for _, b in pairs])
+    classes = 1 + int(max(seen.labels.max(), test.labels.max()))
+    return _Stack(configs, seen, test, classes)
+
+
+def _clean(task: Task) -> np.ndarray:
+    return task.labels if task.clean is None else task.clean
+
+
+def _trained(
+    made: _Stack,
+    dtype: torch.dtype,
+    device: str | None,
+    after_epoch: Callable[[int, Models], None] | None = None,
+) -> Models:
+    config = made.configs[0]
+    n = made.train.labels.shape[1]
+    return train(
+        made.train.inputs,
+        made.train.labels,
+        _loss(made, dtype),
+        seeds=[c.seed for c in made.configs],
+        classes=made.classes,
+        hidden=config.hidden,
+        head=head_of(made.card),
+        steps=config.epochs * -(-n // config.batch_size),
+        batch_size=config.batch_size,
+        optimizer=config.optimizer,
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+        sample_weight=_sample_weight(made),
+        weight_from=config.weight_from,
+        after_epoch=after_epoch,
+        dtype=dtype,
+        device=device or ("cuda" if torch.cuda.is_available() else None),
+    )
+
+
+def _loss(made: _Stack, dtype: torch.dtype) -> Any:
+    """Return the loss of the whole stack, or one a model if it closes over data."""
+    card = made.card
+    settings = [card.defaults() | dict(c.params) for c in made.configs]
+    if not isinstance(card.fn, type):
+        return adapted(card, _with(card.fn, stacked_params(settings, dtype)))
+    wanted = _needed(card.fn)
+    losses = []
+    for k, (config, params) in enumerate(zip(made.configs, settings, strict=True)):
+        closed = {name: _closed_over(name, made, config, k) for name in wanted}
+        losses.append(adapted(card, card.fn(**closed, **params)))
+    return losses
+
+
+def _needed(made_by: type) -> list[str]:
+    """Return what a loss closes over: its arguments without a default."""
+    found = inspect.signature(made_by).parameters.values()
+    return [each.name for each in found if each.default is each.empty]
+
+
+def _with(
+    fn: Callable[..., Tensor], params: Mapping[str, Any]
+) -> Callable[..., Tensor]:
+    """Return the loss at these parameters."""
+
+    def call(outputs: Tensor, truth: Tensor) -> Tensor:
+        return fn(outputs, truth, **params)
+
+    return call
+
+
+def _closed_over(name: str, made: _Stack, config: Config, k: int) -> Any:
+    """Return what a loss wants to know of the data."""
+    if name == "counts":
+        return np.bincount(made.train.labels[k], minlength=made.classes).clip(min=1)
+    if name == "transition":
+        matrix = pair_noise if config.noise == "pair" else symmetric_noise
+        return matrix(made.classes, config.noise_rate)
+    if name == "hierarchy":
+        return tree_of(config)
+    if name == "costs":
+        return ordered_costs(made.classes)
+    if name == "examples":
+        return made.train.labels.shape[1]
+    if name == "classes":
+        return made.classes
+    raise ValueError(
+        f"{config.loss} closes over {name}, which no data set here tells; train it "
+        "with experiment.train"
+    )
+
+
+def _sample_weight(made: _Stack) -> np.ndarray | None:
+    config = made.configs[0]
+    if config.weighting == "none":
+        return None
+    from lossbook import weights
+
+    rules: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+        "inverse": weights.inverse_frequency,
+        "effective": weights.effective_number,
+    }
+    rule = rules[config.weighting]
+    rows = []
+    for labels in made.train.labels:
+        counts = np.bincount(labels, minlength=made.classes).clip(min=1)
+        rows.append(rule(counts)[labels])
+    return np.stack(rows)
+
+
+# --- what is measured ----------------------------------------------------------
+
+MEASURED = (
+    "accuracy",
+    "balanced_error",
+    "nll",
+    "brier",
+    "ece",
+    "fit_clean",
+    "fit_flipped",
+)
+
+
+def measured(logits: np.ndarray, labels: np.ndarray) -> Row:
+    """Return the metrics of (n, C) logits on (n,) labels, softmax as probabilities.
+
+    The probabilities of a loss that has none (hinge) are what softmax makes of its
+    outputs; their calibration is reported as it is.
+    """
+    shifted = logits - logits.max(-1, keepdims=True)
+    log_p = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+    p, predicted = np.exp(log_p), logits.argmax(-1)
+    classes = np.unique(labels)
+    recalls = [metrics.recall(predicted, labels, int(c)) for c in classes]
+    one_hot = np.eye(logits.shape[-1])[labels]
+    return {
+        "accuracy": float((predicted == labels).mean()),
+        "balanced_error": 1 - float(np.mean(recalls)),
+        "nll": -float(log_p[np.arange(len(labels)), labels].mean()),
+        "brier": float(((p - one_hot) ** 2).sum(-1).mean()),
+        "ece": float(metrics.ece(p, labels)),
+    }
+
+
+def _fit(logits: np.ndarray, task: Task, k: int) -> Row:
+    """Return how many right and how many wrong labels the model has learned."""
+    labels = task.labels[k]
+    right, learned = labels == _clean(task)[k], logits.argmax(-1) == labels
+    flipped = float(learned[~right].mean()) if (~right).any() else math.nan
+    return {"fit_clean": float(learned[right].mean()), "fit_flipped": flipped}
+
+
+def _logits(models: Models, task: Task) -> np.ndarray:
+    with torch.no_grad():
+        found: np.ndarray = models.logits(task.inputs).double().cpu().numpy()
+    return found
+
+
+def _pulls(made: _Stack, models: Models) -> Row:
+    """Return each class's share of the gradient's length in the logits."""
+    outputs = models.outputs(made.train.inputs).detach().requires_grad_()
+    labels = torch.as_tensor(made.train.labels, device=outputs.device)
+    loss = _loss(made, outputs.dtype)
+    one = loss if callable(loss) else None
+    value = one(outputs, labels) if one else loss[0](outputs[0], labels[0])
+    (gradient,) = torch.autograd.grad(value.sum(), outputs)
+    lengths = gradient[0].norm(dim=-1).cpu().numpy()
+    pulls = np.bincount(made.train.labels[0], lengths, minlength=made.classes)
+    return {f"pull_{c}": v for c, v in enumerate(pulls / max(pulls.sum(), 1e-300))}
+
+
+def versions() -> Row:
+    """Return what the numbers were made with."""
+    import lossbook
+
+    return {
+        "lossbook": lossbook.__version__,
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }

@@ -1,0 +1,203 @@
+"""Sweeps: many configs, several processes, rows that are kept as they come."""
+
+import hashlib
+import os
+import sys
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from lossbook.data import Task
+from lossbook.experiment._config import Config
+from lossbook.experiment._run import STACK, Row, run_stack
+from lossbook.losses import CATALOGUE
+
+PACKAGE = Path(__file__).parent.parent
+# What decides a result beside the loss's own module.
+SHARED = ("data", "experiment", "kernels.py", "metrics.py", "modes.py", "ops.py")
+
+
+def sweep(
+    configs: Sequence[Config],
+    *,
+    given: Mapping[str, Task] | None = None,
+    store: str | Path | None = None,
+    n_jobs: int | None = None,
+    stack: int = STACK,
+    progress: bool = True,
+    dtype: torch.dtype = torch.float32,
+    device: str | None = None,
+) -> pd.DataFrame:
+    """Run many trainings and return their rows, in the order of the configs.
+
+    Configs that share data, architecture and loss train in stacks; joblib hands the
+    stacks to processes. On a cluster the same call runs under
+    `joblib.parallel_config(backend="dask")`.
+
+    With a `store`, each stack's rows are saved when it is finished. A call that was
+    interrupted, or has more configs, runs only what is missing. A row is found again by
+    its config, the code of its loss and of the experiment, and the data.
+
+    Args:
+        configs: what to train; equal ones run once.
+        given: arrays of your own, by the name in `Config.data`.
+        store: a folder for finished rows.
+        n_jobs: processes; None for one, or what `joblib.parallel_config` says.
+        stack: models in one stack.
+        progress: tell on standard error how far it is.
+        dtype: of the training.
+        device: a GPU where there is one, else the processor.
+
+    Returns:
+        The rows of `run_stack`, with a column `key`.
+
+    Raises:
+        ValueError: for a stack of no models.
+    """
+    import joblib
+
+    if stack < 1:
+        raise ValueError(f"stack must be at least 1 model, got {stack}")
+    wanted = {_key(config, given, dtype): config for config in configs}
+    rows = _stored(store)
+    missing = {key: config for key, config in wanted.items() if key not in rows}
+    stacks = list(_stacks(missing, stack))
+    tell = _Progress(len(missing), len(wanted), progress)
+    jobs = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")
+    call = joblib.delayed(_work)
+    done = jobs(call(keys, group, given, dtype, device) for keys, group in stacks)
+    for part in done:
+        _save(store, part)
+        rows |= {row["key"]: row for row in part}
+        tell.of(len(part))
+    return pd.DataFrame([rows[key] for key in wanted])
+
+
+def _work(
+    keys: Sequence[str],
+    configs: Sequence[Config],
+    given: Mapping[str, Task] | None,
+    dtype: torch.dtype,
+    device: str | None,
+) -> list[Row]:
+    """Train one stack; one thread, since another process has the other core."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        rows = run_stack(configs, given, dtype=dtype, device=device)
+    finally:
+        torch.set_num_threads(threads)
+    return [{"key": key} | row for key, row in zip(keys, rows, strict=True)]
+
+
+def _stacks(
+    missing: Mapping[str, Config], size: int
+) -> Iterator[tuple[list[str], list[Config]]]:
+    """Yield keys and configs that train together, `size` at most."""
+    groups: dict[Config, list[str]] = {}
+    for key, config in missing.items():
+        groups.setdefault(config.group(), []).append(key)
+    for keys in groups.values():
+        for start in range(0, len(keys), size):
+            part = keys[start : start + size]
+            yield part, [missing[key] for key in part]
+
+
+# --- keys ----------------------------------------------------------------------
+
+
+def _key(config: Config, given: Mapping[str, Task] | None, dtype: torch.dtype) -> str:
+    own = (given or {}).get(config.data)
+    data = "" if own is None else _hash_of_task(own)
+    return config.key(f"{code_version(config.loss)} {data} {dtype}")
+
+
+@cache
+def code_version(loss: str) -> str:
+    """Return a hash of the code that decides this loss's results.
+
+    >>> code_version("focal") == code_version("mae")
+    False
+    """
+    module = sys.modules[CATALOGUE[loss].fn.__module__]
+    files = [Path(str(module.__file__))]
+    for name in SHARED:
+        path = PACKAGE / name
+        files += sorted(path.glob("*.py")) if path.is_dir() else [path]
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.read_bytes().replace(b"\r\n", b"\n"))
+    return digest.hexdigest()[:16]
+
+
+def _hash_of_task(task: Task) -> str:
+    digest = hashlib.sha256()
+    for array in (task.inputs, task.labels):
+        digest.update(f"{array.shape} {array.dtype}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()[:16]
+
+
+# --- the store -----------------------------------------------------------------
+
+
+def _stored(store: str | Path | None) -> dict[str, Row]:
+    """Return the rows in a folder, by key; a file that cannot be read is set aside."""
+    rows: dict[str, Row] = {}
+    if store is None:
+        return rows
+    for path in sorted(Path(store).glob("*.parquet")):
+        try:
+            part = pd.read_parquet(path)
+            rows |= {str(row["key"]): row for row in _records(part)}
+        except Exception as error:  # whatever a damaged file makes the reader say
+            aside = path.with_suffix(".damaged")
+            path.replace(aside)
+            warnings.warn(
+                f"{path} could not be read ({type(error).__name__}); it is set aside "
+                f"as {aside.name} and its trainings run again",
+                stacklevel=3,
+            )
+    return rows
+
+
+def _records(part: pd.DataFrame) -> list[dict[str, Any]]:
+    return [dict(zip(part.columns, values, strict=True)) for values in part.values]
+
+
+def _save(store: str | Path | None, rows: Sequence[Row]) -> None:
+    """Write finished rows to a file of their own, whole or not at all."""
+    if store is None:
+        return
+    folder = Path(store)
+    folder.mkdir(parents=True, exist_ok=True)
+    names = "".join(row["key"] for row in rows)
+    name = hashlib.sha256(names.encode()).hexdigest()[:16]
+    part = folder / f"{name}.{os.getpid()}.part"
+    pd.DataFrame(rows).to_parquet(part, index=False)
+    part.replace(folder / f"{name}.parquet")
+
+
+class _Progress:
+    """One line on standard error: how many trainings are done, and how long it took."""
+
+    def __init__(self, missing: int, wanted: int, shown: bool) -> None:
+        self.missing, self.found, self.shown = missing, wanted - missing, shown
+        self.done, self.start, self.told = 0, time.perf_counter(), -1
+
+    def of(self, finished: int) -> None:
+        """Count finished trainings; tell of each tenth of the whole."""
+        self.done += finished
+        tenth = 10 * self.done // max(self.missing, 1)
+        if self.shown and tenth > self.told:
+            self.told = tenth
+            stored = f", {self.found} stored before" if self.found else ""
+            seconds = time.perf_counter() - self.start
+            line = f"{self.done} of {self.missing} trainings, {seconds:.0f} s{stored}"
+            print(line, file=sys.stderr, flush=True)  # noqa: T201

@@ -1,0 +1,149 @@
+"""The data of a training: drawn, then damaged, by the seed alone."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from lossbook import data
+from lossbook.data import Task
+from lossbook.experiment._config import Config
+from lossbook.trees import Hierarchy
+
+Pair = tuple[Task, Task]
+Maker = Callable[[int, np.random.Generator], Pair]
+TREES = {"gaussian_tree": (3, 3)}  # branching and depth
+TESTED = 2000  # test examples of a generator
+SMALLEST = 1  # examples that every class keeps
+
+
+def _drawn(make: Callable[..., Task], usual: int, **options: Any) -> Maker:
+    """Return a maker from a generator: the test part is drawn after the training."""
+
+    def both(train: int, rng: np.random.Generator) -> Pair:
+        return (
+            make(train or usual, rng=rng, **options),
+            make(TESTED, rng=rng, **options),
+        )
+
+    return both
+
+
+def _loaded(load: Callable[..., Pair], usual: int) -> Maker:
+    """Return a maker from a loader that splits real data."""
+
+    def both(train: int, rng: np.random.Generator) -> Pair:
+        return load(train=train or usual, rng=rng)
+
+    return both
+
+
+def _tree(train: int, rng: np.random.Generator) -> Pair:
+    branching, depth = TREES["gaussian_tree"]
+    return data.gaussian_tree(
+        train or 20, 100, branching=branching, depth=depth, rng=rng
+    )
+
+
+def _tumors(train: int, rng: np.random.Generator) -> Pair:
+    """All benign tumors and every second malignant one, in two halves."""
+    return data.breast_cancer(ratio=2, rng=rng)
+
+
+# A name -> (training examples, generator) to training and test task.
+TASKS: dict[str, Maker] = {
+    "breast_cancer": _tumors,
+    "diabetes": _loaded(data.diabetes, 292),
+    "digits": _loaded(data.digits, 1200),
+    "gaussian_tree": _tree,
+    "iris": _loaded(data.iris, 90),
+    "moons": _drawn(data.moons, 400),
+    "ordinal": _drawn(data.ordinal, 400),
+    "rare_blobs": _drawn(data.rare_blobs, 5000),
+    "rings": _drawn(data.rings, 400, classes=3),
+    "spirals": _drawn(data.spirals, 400, classes=3),
+    "two_gaussians": _drawn(data.two_gaussians, 400),
+    "wine": _loaded(data.wine, 100),
+}
+
+
+def task_of(config: Config, given: Mapping[str, Task] | None = None) -> Pair:
+    """Return the training and the test task of a config, damaged as it says.
+
+    The draw depends on the seed alone, never on the loss. Only the training part is
+    damaged.
+
+    Args:
+        config: names the data and the damage.
+        given: arrays of the caller's own, by name; they are split 2 to 1.
+
+    Raises:
+        ValueError: for data of an unknown name.
+    """
+    rng = np.random.default_rng([config.seed, 0])
+    own = (given or {}).get(config.data)
+    if own is not None:
+        train, test = _split(own, config.train or round(2 * len(own.labels) / 3), rng)
+    elif config.data in TASKS:
+        train, test = TASKS[config.data](config.train, rng)
+    else:
+        known = ", ".join([*(given or {}), *TASKS])
+        raise ValueError(f"data must be one of {known}, got {config.data!r}")
+    return damaged(train, config, rng), test
+
+
+def tree_of(config: Config) -> Hierarchy:
+    """Return the tree over the classes, or one of its shape that knows nothing of them.
+
+    Raises:
+        ValueError: for data whose classes have no tree.
+    """
+    if config.data not in TREES:
+        raise ValueError(
+            f"data must have a tree over its classes for {config.loss}, as "
+            f"{', '.join(TREES)} has, got {config.data!r}"
+        )
+    tree = Hierarchy.balanced(*TREES[config.data])
+    if config.tree == "right":
+        return tree
+    mixed = np.random.default_rng([config.seed, 2]).permutation(tree.classes)
+    return replace(tree, classes=tuple(map(str, mixed)))
+
+
+def damaged(task: Task, config: Config, rng: np.random.Generator) -> Task:
+    """Return the training task with the config's imbalance, outliers and noise."""
+    classes = int(task.labels.max()) + 1
+    if config.imbalance > 1:
+        most = int(np.bincount(task.labels).min())
+        counts = data.long_tail_counts(
+            most, classes=classes, ratio=config.imbalance, profile=config.profile
+        )
+        counts = np.maximum(counts, SMALLEST)
+        task = data.subsample(task, rng.permutation(counts), rng=rng)
+    if config.outliers > 0:
+        task = _with_outliers(task, config.outliers, classes, rng)
+    if config.noise_rate == 0 or config.noise == "none":
+        return task
+    if config.noise == "instance":
+        return data.instance_noise(task, config.noise_rate, rng=rng)
+    matrices = {"symmetric": data.symmetric_noise, "pair": data.pair_noise}
+    return data.flip(task, matrices[config.noise](classes, config.noise_rate), rng=rng)
+
+
+def _with_outliers(
+    task: Task, share: float, classes: int, rng: np.random.Generator
+) -> Task:
+    """Move a share of the examples ten times as far out, and draw their labels anew."""
+    moved = rng.choice(len(task.labels), round(share * len(task.labels)), replace=False)
+    inputs, labels = task.inputs.copy(), task.labels.copy()
+    center = inputs.mean(0)
+    inputs[moved] = center + 10 * (inputs[moved] - center)
+    labels[moved] = rng.integers(classes, size=len(moved))
+    clean = task.labels if task.clean is None else task.clean
+    return Task(inputs=inputs, labels=labels, posterior=None, clean=clean)
+
+
+def _split(task: Task, train: int, rng: np.random.Generator) -> Pair:
+    order = rng.permutation(len(task.labels))
+    return task.take(order[:train]), task.take(order[train:])

@@ -1,0 +1,120 @@
+"""Distillation: match a teacher's softened probabilities. Chapter: label smoothing."""
+
+import math
+
+import numpy as np
+import torch
+from scipy.special import rel_entr
+from torch import Tensor
+
+from lossbook import validate
+from lossbook.card import LossCard, Param, Properties
+from lossbook.ops import over_classes, upcast
+from lossbook.shapes import (
+    Logits,
+    NpLogits,
+    NpPerExample,
+    NpTargets,
+    Parameter,
+    PerExample,
+    Targets,
+)
+
+
+def distillation(
+    logits: Logits, targets: Targets, *, temperature: Parameter = 4.0
+) -> PerExample:
+    """Return T^2 KL(q_T || p_T) per example: teacher q and student p at temperature T.
+
+    Softening acts on probabilities as well as on logits: softmax(t / T) is q^(1/T),
+    divided by its sum, with q = softmax(t). So the teacher is given by its
+    probabilities, in the dtype of the softmax that made them: a probability that has
+    become 0 stays 0 at every temperature.
+
+    Args:
+        logits: (..., C), of the student, unnormalized log-probabilities.
+        targets: (..., C), the teacher's probabilities at temperature 1.
+        temperature: T, above 0, of student and teacher alike. The gradient is
+            T (p_T - q_T), and the factor T^2 keeps its size: as T grows, it tends to
+            the difference of the centered logits, divided by C.
+
+    Returns:
+        (...), in nats; 0 where the student's probabilities are the teacher's.
+
+    Raises:
+        ValueError: for targets that are negative or do not sum to 1, or logits that
+            are nan.
+
+    >>> import torch
+    >>> distillation(torch.tensor([[2.0, 0.0]]), torch.tensor([[0.5, 0.5]]))
+    tensor([0.4949])
+    """
+    validate.logits_and_targets(logits, targets)
+    z = upcast(logits)
+    q = targets.to(z.dtype)
+    impossible = q == 0
+    log_q = torch.where(impossible, -math.inf, torch.where(impossible, 1.0, q).log())
+    log_q_t = _log_softened(log_q, over_classes(temperature))
+    log_p_t = _log_softened(z, over_classes(temperature))
+    # 0 log 0 is 0: what the teacher excludes adds nothing.
+    ratio = torch.where(impossible, 0.0, log_q_t - log_p_t)
+    loss = temperature**2 * (log_q_t.exp() * ratio).sum(-1)
+    return validate.explain_nan("logits", logits, loss)
+
+
+def _log_softened(z: Tensor, t: Parameter) -> Tensor:
+    """Return log softmax(z / t), right to the last digit also near 0.
+
+    The factor T^2 would enlarge what torch's own form rounds away there. The largest
+    logit is subtracted before the division, since differences of logits are exact.
+    """
+    top = z.detach().argmax(-1, keepdim=True)
+    below = (z - z.gather(-1, top)) / t
+    return below - below.exp().scatter(-1, top, 0.0).sum(-1, keepdim=True).log1p()
+
+
+def distillation_ref(
+    logits: NpLogits, targets: NpTargets, *, temperature: float = 4.0
+) -> tuple[NpPerExample, NpLogits]:
+    """Loss and gradient: T^2 times (p_T - q_T) / T."""
+    powers = targets ** (1 / temperature)
+    q = powers / powers.sum(-1, keepdims=True)
+    e = np.exp(logits / temperature)
+    p = e / e.sum(-1, keepdims=True)
+    divergence = rel_entr(q, p).sum(-1)  # q log(q / p), with 0 log 0 = 0
+    return temperature**2 * divergence, temperature * (p - q)
+
+
+CARD = LossCard(
+    name="Distillation",
+    family="entropy",
+    kind="targets",
+    fn=distillation,
+    ref=distillation_ref,
+    summary="The divergence from a teacher's probabilities, both softened alike.",
+    cite="hinton2015distilling",
+    params={
+        "temperature": Param(
+            default=4.0, low=1.0, high=20.0, meaning="softening", tex="T"
+        )
+    },
+    properties=Properties(
+        convex=True,
+        strictly_proper=True,
+        calibrated=True,
+        symmetric=False,
+        monotone=True,
+        shift_invariant=True,
+        upper=math.inf,
+        lipschitz=lambda temperature: math.sqrt(2) * temperature,
+    ),
+    peers={
+        "torch.nn.functional.kl_div": (
+            "Takes log-probabilities of the student, has no temperature, and returns "
+            "one term a class."
+        ),
+        "optax.losses.kl_divergence": (
+            "Takes log-probabilities of the student, and has no temperature."
+        ),
+    },
+)

@@ -1,0 +1,131 @@
+"""Binary focal loss: yes-or-no answers, the easy ones turned down. Chapter: focal."""
+
+import math
+
+import numpy as np
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from lossbook import validate
+from lossbook.card import LossCard, Param, Properties, SpecialCase
+from lossbook.ops import upcast
+from lossbook.shapes import (
+    NpPerExample,
+    NpScores,
+    Parameter,
+    PerExample,
+    Probabilities,
+    Scores,
+)
+
+
+def binary_focal(
+    scores: Scores,
+    targets: Probabilities,
+    *,
+    gamma: Parameter = 2.0,
+    alpha: Parameter | None = 0.25,
+) -> PerExample:
+    """Return -alpha (1 - p)^gamma log p at "yes", with p = sigmoid(scores).
+
+    At "no" it is -(1 - alpha) p^gamma log(1 - p). A target between the two mixes both
+    losses, t "yes" + (1 - t) "no": the expected loss of an answer that is "yes" with
+    probability t.
+
+    Args:
+        scores: any shape, the log-odds of "yes".
+        targets: the same shape, probabilities of "yes", 0 to 1.
+        gamma: how much easy answers are turned down; 0 gives weighted cross-entropy.
+        alpha: the weight of "yes", 0 to 1; "no" weighs 1 - alpha. None weighs both
+            with 1. The article's 0.25 turns the rarer "yes" down, not up: beside
+            gamma = 2 the many easy "no" already weigh little.
+
+    Returns:
+        The same shape, never more than cross-entropy.
+
+    Raises:
+        ValueError: for targets outside of 0 to 1, or scores that are nan.
+
+    >>> import torch
+    >>> binary_focal(torch.tensor([2.0, -2.0]), torch.tensor([1.0, 1.0]))
+    tensor([0.0005, 0.4125])
+    """
+    validate.scores_and_targets(scores, targets)
+    z = upcast(scores)
+    t = targets.to(z.dtype)
+    log_p, log_not_p = logsigmoid(z), logsigmoid(-z)
+    yes: Tensor = -(gamma * log_not_p).exp() * log_p
+    no: Tensor = -(gamma * log_p).exp() * log_not_p
+    if alpha is not None:
+        yes, no = alpha * yes, (1 - alpha) * no
+    return validate.explain_nan("scores", scores, t * yes + (1 - t) * no)
+
+
+def binary_focal_ref(
+    scores: NpScores, targets: NpScores, *, gamma: float = 2.0, alpha: float = 0.25
+) -> tuple[NpPerExample, NpScores]:
+    """Loss and gradient: the product rule in p, then dp / df = p (1 - p)."""
+    p = 1 / (1 + np.exp(-scores))
+    yes, yes_slope = _loss_and_slope(p, gamma)
+    no, no_slope = _loss_and_slope(1 - p, gamma)
+    loss = alpha * targets * yes + (1 - alpha) * (1 - targets) * no
+    slope = alpha * targets * yes_slope - (1 - alpha) * (1 - targets) * no_slope
+    return loss, slope * p * (1 - p)
+
+
+def _loss_and_slope(p: NpScores, gamma: float) -> tuple[NpScores, NpScores]:
+    """Return -(1 - p)^gamma log p and its derivative, p being the right answer's."""
+    power = (1 - p) ** gamma
+    return -power * np.log(p), gamma * power / (1 - p) * np.log(p) - power / p
+
+
+def recovered(scores: NpScores, *, gamma: float = 2.0, alpha: float = 0.25) -> NpScores:
+    """Return the posterior of "yes" at which the two expected pulls cancel."""
+    p = 1 / (1 + np.exp(-scores))
+    up = -alpha * _loss_and_slope(p, gamma)[1]
+    down = -(1 - alpha) * _loss_and_slope(1 - p, gamma)[1]
+    return down / (up + down)
+
+
+CARD = LossCard(
+    name="Binary focal loss",
+    family="imbalance",
+    kind="binary",
+    fn=binary_focal,
+    ref=binary_focal_ref,
+    summary="Binary cross-entropy with the easy answers turned down.",
+    cite="lin2017focal",
+    recovery=recovered,
+    params={
+        "gamma": Param(default=2.0, low=0.0, high=5.0, meaning="focusing"),
+        "alpha": Param(default=0.25, low=0.0, high=1.0, meaning='weight of "yes"'),
+    },
+    special_cases=(
+        SpecialCase(
+            of="binary_cross_entropy", params={"gamma": 0.0, "alpha": 0.5}, factor=0.5
+        ),
+    ),
+    peers={
+        "fvcore.nn.sigmoid_focal_loss": (
+            "Equal at targets 0 and 1 but in float32 only; a soft target enters the "
+            "probability itself, and at gamma below 1 the gradient of a confident, "
+            "right answer is nan."
+        ),
+        "keras.losses.binary_focal_crossentropy": (
+            "Ignores alpha unless told apply_class_balancing, and averages over the "
+            "last axis."
+        ),
+        "kornia.losses.binary_focal_loss_with_logits": "",
+        "optax.losses.sigmoid_focal_loss": (
+            "Equal at targets 0 and 1; a soft target enters the probability itself."
+        ),
+    },
+    properties=Properties(
+        convex=lambda gamma, alpha: gamma == 0,
+        strictly_proper=lambda gamma, alpha: gamma == 0 and alpha == 0.5,
+        calibrated=lambda gamma, alpha: alpha == 0.5,
+        symmetric=False,
+        monotone=True,
+        upper=math.inf,
+    ),
+)

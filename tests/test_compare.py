@@ -1,0 +1,220 @@
+"""The A/B test in one call, from Python and from the shell."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lossbook import compare, data
+from lossbook.__main__ import main
+from lossbook._compare import METRICS, settings
+from lossbook.experiment import Config
+
+QUICK = {"data": "iris", "epochs": 8, "learning_rate": 0.02, "progress": False}
+
+
+@pytest.fixture(scope="module")
+def noisy(tmp_path_factory):
+    """MAE against cross-entropy where half of the labels are wrong."""
+    return compare(
+        baseline="cross_entropy",
+        candidate="mae",
+        data="digits",
+        seeds=6,
+        budget=2,
+        tuning_seeds=2,
+        noise="symmetric",
+        noise_rate=0.5,
+        train=400,
+        epochs=60,
+        batch_size=32,
+        progress=False,
+        store=tmp_path_factory.mktemp("store"),
+    )
+
+
+def test_a_known_effect_is_found(noisy):
+    assert noisy.better is True
+    assert noisy.verdict.startswith("mae is better than cross_entropy: accuracy +0.")
+    assert "6 paired seeds" in noisy.verdict
+    assert noisy.wins == 6
+    assert noisy.p_wilcoxon == 2 / 2**6
+
+
+def test_the_report_holds_what_was_done(noisy):
+    report = str(noisy)
+    assert "trainings, 8 of them for tuning, the same number for either loss" in report
+    assert "default parameters; learning rate" in report
+    assert all(metric in report for metric in METRICS)
+    assert noisy.table().index.tolist() == ["cross_entropy", "mae"]
+    assert len(noisy.differences()) == 6
+
+
+def test_the_pairs_share_their_data(noisy):
+    """What does not depend on the loss is the same in both arms, seed by seed."""
+    for name in ("seed", "seen", "noise_rate"):
+        arms = [part[name].to_list() for _, part in noisy.rows.groupby("loss")]
+        assert arms[0] == arms[1]
+    assert not set(noisy.tuning["seed"]) & set(noisy.rows["seed"])
+
+
+def test_the_figure_has_a_line_for_each_seed(noisy):
+    import matplotlib.pyplot as plt
+
+    ax = noisy.figure(plt.figure().gca())
+    pairs = [line for line in ax.lines if len(line.get_xdata()) == 2]
+    assert len(pairs) == 6
+    assert ax.get_ylabel() == "accuracy"
+    plt.close("all")
+
+
+def test_two_names_of_one_loss_do_not_differ():
+    found = compare(
+        baseline="cross_entropy", candidate="soft_cross_entropy", seeds=4, **QUICK
+    )
+    assert found.better is None
+    assert found.verdict.startswith("No difference found between soft_cross_entropy")
+
+
+def test_a_missed_difference_is_sized():
+    found = compare(baseline="cross_entropy", candidate="poly1", seeds=4, **QUICK)
+    if found.better is None:
+        assert "would be found four times in five" in found.verdict
+    else:
+        assert "poly1 is " in found.verdict
+
+
+def test_every_loss_tries_the_same_rates():
+    rates = [
+        sorted(c.learning_rate for c in settings(Config(loss=loss), 5))
+        for loss in ("cross_entropy", "focal", "gce")
+    ]
+    assert rates[0] == rates[1] == rates[2]
+    assert rates[0][-1] == pytest.approx(100 * rates[0][0], rel=1e-2)
+
+
+@pytest.mark.parametrize("budget", [1, 2, 3, 4, 5, 8])
+def test_the_budget_is_kept_and_nothing_is_tried_twice(budget):
+    for loss in ("cross_entropy", "focal"):
+        tried = settings(Config(loss=loss), budget)
+        assert len(tried) == len(set(tried)) == budget
+        assert tried[0] == Config(loss=loss)
+
+
+def test_an_edge_is_told():
+    found = compare(
+        baseline="cross_entropy",
+        candidate="mae",
+        seeds=2,
+        budget=3,
+        metric="nll",
+        **QUICK | {"learning_rate": 1e-6},
+    )
+    assert "the edge of what was tried" in found.settings["cross_entropy"]
+
+
+REFUSED = [
+    ({"metric": "speed"}, "metric must be one of accuracy, .*, got 'speed'"),
+    ({"candidate": "cross_entropy"}, "baseline and candidate must differ"),
+    ({"seeds": 1}, "seeds must be at least 2, got 1"),
+    ({"budget": 0}, "budget must be at least 1, got 0"),
+    ({"data": "nowhere"}, "data must be one of breast_cancer"),
+    (
+        {"learning_rate": 1e38, "optimizer": "sgd"},
+        "pairs of trainings must stay finite",
+    ),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), REFUSED, ids=[m for _, m in REFUSED])
+def test_a_test_that_cannot_be_run_is_refused(options, message):
+    arms = {"baseline": "cross_entropy", "candidate": "mae", "budget": 1}
+    with pytest.raises(ValueError, match=message):
+        compare(**QUICK | arms | options)
+
+
+# --- tables of the reader's own ------------------------------------------------
+
+
+def written(path, text):
+    path.write_text(text)
+    return path
+
+
+def moons_csv(path):
+    task = data.moons(120, rng=np.random.default_rng(0))
+    names = np.where(task.labels == 1, "moon", "sun")
+    frame = pd.DataFrame(task.inputs, columns=["east", "north"]).assign(kind=names)
+    frame.to_csv(path, index=False)
+    return path
+
+
+def test_a_table_is_read(tmp_path):
+    task, names = data.read_csv(moons_csv(tmp_path / "moons.csv"), label="kind")
+    assert names == ["moon", "sun"]
+    assert task.inputs.shape == (120, 2)
+    np.testing.assert_allclose(task.inputs.std(0), 1)
+    assert np.bincount(task.labels).tolist() == [60, 60]
+
+
+GOOD = "a,b,y\n" + "1,2,no\n2,3,no\n3,1,no\n4,4,yes\n5,5,yes\n"
+BAD_TABLES = [
+    ("", "y", r"must hold a table, and is empty"),
+    ("a,y\n", "y", r"got 0 rows and 1 features"),
+    ("y\nno\nyes\n", "y", r"got 2 rows and 0 features"),
+    (GOOD + "x,6,yes\n", "y", r"line 7: 'a' must be a finite number, got 'x'"),
+    (GOOD + "1, ,yes\n", "y", r"line 7: 'b' must be a finite number, got nothing"),
+    (GOOD + "1,inf,yes\n", "y", r"line 7: 'b' must be a finite number, got 'inf'"),
+    (GOOD + "1,2,\n", "y", r"line 7: the label 'y' is missing"),
+    (GOOD, "Y", r"label must be a column of .*, got 'Y'; its columns are 'a', 'b'"),
+    (GOOD, "y", r"at least 3 examples each, got no: 3, yes: 2"),
+    ("a,y\n1,2,3,4\n", "y", r"must hold a table: Length of header"),
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "label", "message"), BAD_TABLES, ids=[m for *_, m in BAD_TABLES]
+)
+def test_a_bad_table_is_explained(tmp_path, text, label, message):
+    path = written(tmp_path / "bad.csv", text)
+    with pytest.raises(ValueError, match=message):
+        data.read_csv(path, label=label)
+
+
+def test_no_table_is_explained(tmp_path):
+    with pytest.raises(FileNotFoundError, match="must be a file, and there is none"):
+        data.read_csv(tmp_path / "none.csv")
+
+
+# --- the shell -----------------------------------------------------------------
+
+
+def test_the_shell_compares_a_table(tmp_path, capsys):
+    path = moons_csv(tmp_path / "moons.csv")
+    command = ["compare", "mae", "cross_entropy", "--csv", str(path)]
+    command += ["--label", "kind", "--seeds", "3", "--budget", "1", "--epochs", "3"]
+    assert main(command) == 0
+    told = capsys.readouterr().out
+    assert "120 rows, classes moon, sun" in told
+    assert "3 paired seeds" in told
+
+
+def test_the_shell_lists_and_shows(capsys):
+    assert main(["list"]) == 0
+    assert "  focal " in capsys.readouterr().out
+    assert main(["show", "gce"]) == 0
+    told = capsys.readouterr().out
+    assert "q = 0.7, in (0, 1]" in told
+    assert "0.5 times mae" in told
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["show", "gcee"], "got 'gcee'; did you mean 'gce'?"),
+        (["compare", "mae", "hinj"], "the loss must be one of the catalogue"),
+        (["compare", "mae", "focal", "--csv", "none.csv"], "there is none"),
+    ],
+)
+def test_the_shell_explains_itself(command, message, capsys):
+    assert main(command) == 2
+    assert message in capsys.readouterr().err

@@ -1,0 +1,278 @@
+"""Configs, grids and sweeps: nothing lost, nothing doubled, the seed decides."""
+
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from lossbook import data, experiment
+from lossbook.experiment import Config, grid, run, run_stack, sweep, task_of
+from lossbook.experiment import _sweep as module
+
+SMALL = {"data": "iris", "hidden": (), "epochs": 4}
+NOT_MEASURED = ["seconds"]
+
+
+def table(configs, **options):
+    return sweep(configs, progress=False, **options).drop(columns=NOT_MEASURED)
+
+
+def test_a_grid_has_every_combination():
+    configs = grid(
+        loss=["focal", "mae"], noise_rate=[0.0, 0.4], seed=range(3), epochs=7
+    )
+    assert len(configs) == len(set(configs)) == 12
+    assert {c.epochs for c in configs} == {7}
+    assert [c.seed for c in configs[:3]] == [0, 1, 2]
+
+
+def test_params_may_be_a_mapping_and_become_columns():
+    config = Config(loss="focal", params={"gamma": 3})
+    assert config == Config(loss="focal", params=(("gamma", 3.0),))
+    assert config.row()["param_gamma"] == 3.0
+    assert config.row()["setting"] == "gamma=3"
+    grouped = grid(loss="focal", params=[{"gamma": 0.5}, {"gamma": 1}])
+    assert len({c.group() for c in grouped}) == 1
+
+
+def test_a_key_depends_on_everything_and_on_nothing_else():
+    config = Config(seed=1)
+    assert config.key() == Config(seed=1).key()
+    others = [Config(seed=2), Config(seed=1, epochs=3), Config(seed=1, loss="mae")]
+    assert len({c.key() for c in [config, *others]}) == 4
+    assert config.key("new code") != config.key()
+
+
+REFUSED = [
+    ({"loss": "focl"}, r"loss must be a key .*, got 'focl'; did you mean 'focal'\?"),
+    (
+        {"loss": "mae", "params": {"q": 1}},
+        "params must be parameters of mae, which has none, got q",
+    ),
+    ({"noise": "white"}, "noise must be one of none, symmetric, pair, instance, got"),
+    ({"optimizer": "lbfgs"}, "optimizer must be one of adam, adamw, sgd, got 'lbfgs'"),
+    ({"noise_rate": 1.2}, "noise_rate must lie between 0 and 1, got 1.2"),
+    ({"epochs": 0}, "epochs must be at least 1, got 0"),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), REFUSED, ids=[m for _, m in REFUSED])
+def test_a_config_that_cannot_run_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        Config(**options)
+
+
+def test_an_unknown_data_set_is_refused_with_the_known_ones():
+    with pytest.raises(ValueError, match=r"data must be one of breast_cancer, .*'no'"):
+        run(Config(data="no"))
+
+
+def test_losses_meet_the_same_data():
+    for field in ({"noise": "symmetric", "noise_rate": 0.4}, {"imbalance": 10}):
+        a, b = (task_of(Config(loss=k, **field))[0] for k in ("mae", "cross_entropy"))
+        np.testing.assert_array_equal(a.inputs, b.inputs)
+        np.testing.assert_array_equal(a.labels, b.labels)
+
+
+def test_only_the_training_part_is_damaged():
+    config = Config(noise="pair", noise_rate=0.3, imbalance=5, outliers=0.1)
+    train, test = task_of(config)
+    _, clean = task_of(Config())
+    np.testing.assert_array_equal(test.labels, clean.labels)
+    counts = np.sort(np.bincount(train.clean))
+    assert counts[-1] >= 4 * counts[0]
+    assert 0.2 < (train.labels != train.clean).mean() < 0.45
+
+
+@pytest.mark.parametrize("name", experiment.TASKS)
+def test_every_task_can_be_drawn(name):
+    train, test = task_of(Config(data=name, seed=3))
+    assert set(np.unique(test.labels)) <= set(np.unique(train.labels))
+    assert len(train.labels) > 50
+
+
+def test_a_stack_is_as_one_by_one():
+    """Noise rate, seed and the loss's parameter vary; float64 agrees to round-off."""
+    configs = [
+        Config(
+            **SMALL,
+            loss="gce",
+            params={"q": q},
+            noise="symmetric",
+            noise_rate=r,
+            seed=s,
+        )
+        for q, r, s in [(0.3, 0.0, 0), (0.7, 0.4, 1), (1.0, 0.2, 5)]
+    ]
+    together = run_stack(configs, dtype=torch.float64)
+    for config, row in zip(configs, together, strict=True):
+        alone = run(config, dtype=torch.float64)
+        for name in ("nll", "brier", "accuracy", "ece", "fit_clean"):
+            assert row[name] == pytest.approx(alone[name], abs=1e-9)
+
+
+def test_a_stack_of_two_groups_is_refused():
+    with pytest.raises(ValueError, match="got 2 groups; use sweep"):
+        run_stack([Config(**SMALL), Config(**SMALL, loss="mae")])
+
+
+def test_it_learns_and_says_so():
+    row = run(Config(data="digits", epochs=15))
+    assert row["accuracy"] > 0.9
+    assert row["balanced_error"] < 0.1
+    assert row["status"] == "ok"
+    assert row["torch"] == torch.__version__
+    assert np.isnan(row["fit_flipped"])
+
+
+def test_noise_shows_in_what_is_learned():
+    config = Config(
+        train=300,
+        hidden=(128,),
+        noise="symmetric",
+        noise_rate=0.4,
+        epochs=60,
+        batch_size=32,
+        learning_rate=5e-3,
+    )
+    row = run(config)
+    assert row["fit_flipped"] > 0.3
+    assert row["fit_clean"] > row["fit_flipped"]
+
+
+def test_a_run_that_leaves_the_numbers_says_so():
+    row = run(Config(**SMALL, optimizer="sgd", learning_rate=1e38))
+    assert row["status"].startswith("not finite from step ")
+    assert np.isnan(row["accuracy"])
+
+
+@pytest.mark.parametrize("loss", ["logistic", "binary_cross_entropy", "zero_one"])
+def test_losses_of_other_kinds_ask_one_question_a_class(loss):
+    row = run(Config(data="iris", loss=loss, hidden=(), epochs=30, learning_rate=0.05))
+    assert (row["accuracy"] > 0.6) == (loss != "zero_one")
+
+
+def test_weights_help_the_rare_class():
+    common = {"data": "rare_blobs", "train": 3000, "epochs": 5}
+    plain, weighted = (run(Config(**common, weighting=w)) for w in ("none", "inverse"))
+    assert weighted["balanced_error"] < plain["balanced_error"] - 0.05
+
+
+def test_a_history_follows_the_training():
+    frame = experiment.history(
+        Config(data="iris", epochs=6, noise="symmetric", noise_rate=0.2)
+    )
+    assert frame["epoch"].tolist() == [1, 2, 3, 4, 5, 6]
+    assert frame["nll"].iloc[-1] < frame["nll"].iloc[0]
+    np.testing.assert_allclose(frame[["pull_0", "pull_1", "pull_2"]].sum(axis=1), 1)
+    assert frame["fit_flipped"].between(0, 1).all()
+
+
+def test_a_sweep_keeps_the_order_and_runs_equal_configs_once():
+    configs = grid(**SMALL, loss=["mae", "cross_entropy"], seed=range(3))
+    rows = table([*configs, configs[0]])
+    assert rows["loss"].tolist() == ["mae"] * 3 + ["cross_entropy"] * 3
+    assert rows["seed"].tolist() == [0, 1, 2] * 2
+
+
+def test_processes_change_nothing():
+    configs = grid(**SMALL, loss=["mae", "cross_entropy"], seed=range(4))
+    pd.testing.assert_frame_equal(
+        table(configs, n_jobs=1, stack=2), table(configs, n_jobs=2, stack=2)
+    )
+
+
+def test_finished_rows_are_found_again(tmp_path, monkeypatch):
+    configs = grid(**SMALL, loss=["mae", "cross_entropy"], seed=range(3))
+    first = table(configs, store=tmp_path)
+    calls = []
+    work = module._work
+    monkeypatch.setattr(
+        module, "_work", lambda keys, *rest: calls.append(keys) or work(keys, *rest)
+    )
+    again = table(configs, store=tmp_path)
+    pd.testing.assert_frame_equal(first, again)
+    assert calls == []
+    more = table([*configs, *grid(**SMALL, seed=[7])], store=tmp_path)
+    assert [len(keys) for keys in calls] == [1]
+    assert len(more) == 7
+
+
+def test_new_code_makes_new_rows(tmp_path, monkeypatch):
+    configs = grid(**SMALL, seed=range(2))
+    table(configs, store=tmp_path)
+    monkeypatch.setattr(module, "code_version", lambda loss: "changed")
+    table(configs, store=tmp_path)
+    assert len(list(tmp_path.glob("*.parquet"))) == 2
+
+
+def test_a_damaged_file_is_named_set_aside_and_made_again(tmp_path):
+    configs = grid(**SMALL, seed=range(4))
+    first = table(configs, store=tmp_path, stack=2)
+    path = sorted(tmp_path.glob("*.parquet"))[0]
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.warns(
+        UserWarning, match=rf"{path.name} could not be read .* set aside"
+    ):
+        again = table(configs, store=tmp_path, stack=2)
+    pd.testing.assert_frame_equal(first, again)
+    assert path.with_suffix(".damaged").exists()
+    assert len(list(tmp_path.glob("*.parquet"))) == 2
+
+
+def test_own_arrays_work_and_decide_the_key(tmp_path):
+    task = data.moons(90, rng=np.random.default_rng(0))
+    config = Config(data="mine", hidden=(8,), epochs=30, learning_rate=0.02)
+    rows = table([config], given={"mine": task}, store=tmp_path)
+    assert rows["accuracy"][0] > 0.7
+    assert rows["seen"][0] == 60
+    other = data.moons(90, rng=np.random.default_rng(1))
+    table([config], given={"mine": other}, store=tmp_path)
+    assert len(list(tmp_path.glob("*.parquet"))) == 2
+
+
+INTERRUPTED = """
+import sys
+from lossbook.experiment import grid, sweep
+
+configs = grid(data="iris", hidden=(), epochs=40, batch_size=4, seed=range(12))
+if __name__ == "__main__":
+    sweep(configs, store=sys.argv[1], stack=2, progress=False)
+"""
+
+
+def test_a_killed_sweep_goes_on_where_it_was(tmp_path):
+    """The process is killed after its first saved file; nothing is lost or doubled."""
+    store = tmp_path / "store"
+    command = [sys.executable, "-c", textwrap.dedent(INTERRUPTED), str(store)]
+    with subprocess.Popen(command) as process:
+        deadline = time.monotonic() + 120
+        while not list(store.glob("*.parquet")) and process.poll() is None:
+            assert time.monotonic() < deadline
+        process.kill()
+    kept = [pd.read_parquet(path) for path in store.glob("*.parquet")]
+    done = sum(map(len, kept))
+    assert 0 < done < 12
+    configs = grid(data="iris", hidden=(), epochs=40, batch_size=4, seed=range(12))
+    resumed = table(configs, store=store, stack=2)
+    pd.testing.assert_frame_equal(resumed, table(configs, stack=2))
+    files = pd.concat(pd.read_parquet(path) for path in store.glob("*.parquet"))
+    assert files["key"].is_unique
+    assert len(files) == 12
+    seconds = pd.concat(kept).set_index("key")["seconds"]
+    assert (files.set_index("key").loc[seconds.index, "seconds"] == seconds).all()
+
+
+def test_progress_is_told(capsys):
+    sweep(grid(**SMALL, seed=range(2)))
+    assert "2 of 2 trainings" in capsys.readouterr().err
+
+
+def test_a_stack_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="stack must be at least 1 model, got 0"):
+        sweep([], stack=0)
