@@ -11,7 +11,7 @@ from torch import Tensor
 from lossbook import validate
 from lossbook.card import LossCard, Properties
 from lossbook.losses.hierarchy._paths import group_masses
-from lossbook.ops import upcast
+from lossbook.ops import rows, upcast
 from lossbook.shapes import Labels, Logits, NpLabels, NpLogits, NpPerExample, PerExample
 from lossbook.trees import Hierarchy
 
@@ -70,7 +70,7 @@ class ConditionalSoftmax:
         """
         validate.logits_and_labels(logits, labels)
         climbs: Tensor = self._climbs  # type: ignore[attr-defined]
-        steps = climbs.to(logits.device)[labels.long()]
+        steps = rows(climbs.to(logits.device), labels)
         turns = self._log_turns(logits).gather(-1, steps)
         return validate.explain_nan("logits", logits, -turns.sum(-1))
 

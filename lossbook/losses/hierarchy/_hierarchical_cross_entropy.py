@@ -10,7 +10,7 @@ import torch
 from lossbook import validate
 from lossbook.card import LossCard, Param, Properties, SpecialCase
 from lossbook.losses.hierarchy._paths import Paths, path_loss
-from lossbook.ops import over_classes
+from lossbook.ops import over_classes, rows
 from lossbook.shapes import (
     Labels,
     Logits,
@@ -95,7 +95,7 @@ class HierarchicalCrossEntropy:
         paths: Paths = self._paths  # type: ignore[attr-defined]
         validate.has_classes(logits, paths.classes, "the hierarchy")
         counts, edges = (
-            table.to(logits.device)[labels.long()]
+            rows(table.to(logits.device), labels)
             for table in (self._counts, self._edges)  # type: ignore[attr-defined]
         )
         weights = edges * torch.exp(-over_classes(self.alpha) * counts)

@@ -12,6 +12,7 @@ from torch import Tensor
 from lossbook import validate
 from lossbook.card import LossCard, Properties
 from lossbook.losses.hierarchy._paths import Paths, path_loss
+from lossbook.ops import rows
 from lossbook.shapes import Labels, Logits, NpLabels, NpLogits, NpPerExample, PerExample
 from lossbook.trees import Hierarchy
 
@@ -72,7 +73,7 @@ class LevelwiseCrossEntropy:
         paths: Paths = self._paths  # type: ignore[attr-defined]
         turns: Tensor = self._turns  # type: ignore[attr-defined]
         validate.has_classes(logits, paths.classes, "the hierarchy")
-        weights = turns.to(logits.device)[labels.long()]
+        weights = rows(turns.to(logits.device), labels)
         loss = path_loss(logits, labels, weights, paths)
         return validate.explain_nan("logits", logits, loss)
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from lossbook import kernels
-from lossbook.ops import at_label, upcast
+from lossbook.ops import at_label, rows, upcast
 from lossbook.shapes import Labels, Logits, PerExample
 from lossbook.trees import Hierarchy
 
@@ -51,7 +51,7 @@ class Paths:
         """Return (..., C), the level l at which each class parts from the label."""
         # Going through the classes in depth-first order, the level falls by one where
         # a subtree around the label begins, and rises by one where it ends.
-        bounds = self.bounds.to(labels.device)[labels.long()][..., 1:-1]
+        bounds = rows(self.bounds.to(labels.device), labels)[..., 1:-1]
         steps = torch.ones_like(bounds)
         steps[..., : self.height] = -1
         changes = bounds.new_zeros(*labels.shape, self.classes + 1)

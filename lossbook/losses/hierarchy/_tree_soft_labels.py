@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lossbook import validate
 from lossbook.card import LossCard, Param, Properties
-from lossbook.ops import over_classes, upcast
+from lossbook.ops import over_classes, rows, upcast
 from lossbook.shapes import (
     Labels,
     Logits,
@@ -58,7 +58,7 @@ class TreeSoftLabels:
     def targets(self, labels: Labels) -> Targets:
         """Return (..., C), the soft labels q, in float64."""
         apart: Tensor = self._apart  # type: ignore[attr-defined]
-        apart = apart.to(labels.device)[labels.long()]
+        apart = rows(apart.to(labels.device), labels)
         return (-over_classes(self.beta) * apart).softmax(-1)
 
     def __call__(self, logits: Logits, labels: Labels) -> PerExample:

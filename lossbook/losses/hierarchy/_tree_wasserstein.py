@@ -12,7 +12,7 @@ from torch import Tensor
 from lossbook import validate
 from lossbook.card import LossCard, Properties
 from lossbook.losses.hierarchy._paths import tree_with_lengths
-from lossbook.ops import upcast
+from lossbook.ops import rows, upcast
 from lossbook.shapes import Labels, Logits, NpLabels, NpLogits, NpPerExample, PerExample
 from lossbook.trees import Hierarchy
 
@@ -68,7 +68,7 @@ class TreeWasserstein:
         validate.has_classes(logits, len(self.hierarchy.classes), "the hierarchy")
         p = upcast(logits).softmax(-1)
         apart: Tensor = self._apart  # type: ignore[attr-defined]
-        cost = apart.to(p)[labels.long()]
+        cost = rows(apart.to(p), labels)
         return validate.explain_nan("logits", logits, (p * cost).sum(-1))
 
 
