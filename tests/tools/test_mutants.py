@@ -1,16 +1,22 @@
 """Slips planted in losses: which are planted, and that the checks see them."""
 
 import ast
+import importlib
 import time
+from pathlib import Path
 
 import pytest
 
 from lossbook import check
-from tools import mutants
-from tools.mutants import Report, Slip, Trial
+from tools import mutants, slips
+from tools.mutants import Report, Trial
 from tools.paths import ROOT
+from tools.slips import Slip
 
 LOGISTIC = "lossbook.losses.margins._logistic"
+
+SLIP = Slip(1, "loss", "a -> b")
+NO_CHANGE = compile(f"from {LOGISTIC} import CARD", "<mutant>", "exec")
 
 FUNCTION = """
 def loss(logits, labels, *, gamma=2.0):
@@ -39,7 +45,7 @@ CARD = LossCard(fn=Loss, ref=loss_ref, closure=drawn)
 
 
 def texts(source, *matrices):
-    return {slip.text for slip, _ in mutants.slips(ast.parse(source), {*matrices})}
+    return {slip.text for slip, _ in slips.slips(ast.parse(source), {*matrices})}
 
 
 @pytest.mark.parametrize(
@@ -115,7 +121,7 @@ def test_the_same_slip_at_two_places_has_two_names():
 def test_one_slip_is_planted_at_a_time():
     tree = ast.parse(FUNCTION.format("(a - b) * -c"))
     before = ast.dump(tree)
-    for _ in mutants.slips(tree, frozenset()):
+    for _ in slips.slips(tree, frozenset()):
         pass
     assert ast.dump(tree) == before
 
@@ -127,6 +133,14 @@ def test_every_slip_in_a_sample_is_seen():
     assert mutants.summarize([report]) == 0
 
 
+@pytest.fixture
+def no_family_tests(tmp_path, monkeypatch):
+    """Only the checks judge: there is no file of tests."""
+    monkeypatch.setattr(mutants, "file_of", lambda module: module)
+    monkeypatch.setattr(mutants, "ROOT", tmp_path)
+
+
+@pytest.mark.usefixtures("no_family_tests")
 def test_without_checks_all_survive(monkeypatch, capsys):
     monkeypatch.setattr(check, "applicable", lambda card: [])
     report = mutants.examine(LOGISTIC)
@@ -145,6 +159,45 @@ def test_both_forms_are_checked_where_there_are_two(module, forms):
     trial = Trial(module, checks=[check.CHECKS["reference"]])
     assert trial.baseline() is None
     assert {form for _, form in trial.runs} == forms
+
+
+@pytest.fixture
+def family_tests(tmp_path, monkeypatch):
+    """A checkout whose family `margins` has one test, of logistic at 0."""
+    (tmp_path / "tests/losses").mkdir(parents=True)
+    (tmp_path / "tests/losses/test_margins.py").write_text(
+        "import math, torch\n"
+        "from lossbook import logistic\n"
+        "def test_it():\n"
+        "    loss = logistic(torch.zeros(1), torch.ones(1))\n"
+        "    assert abs(loss.item() - math.log(2)) < 1e-6\n"
+    )
+    monkeypatch.setattr(mutants, "ROOT", tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("family_tests")
+@pytest.mark.parametrize(
+    ("written", "seen"), [("upcast(scores)", False), ("1 + upcast(scores)", True)]
+)
+def test_a_familys_own_tests_see_what_no_check_does(written, seen):
+    source = Path(importlib.import_module(LOGISTIC).__file__).read_text()
+    assert "upcast(scores)" in source
+    changed = source.replace("upcast(scores)", f"({written})")
+    assert Trial(LOGISTIC, checks=[]).killed_by_tests(changed) is seen
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("family_tests")
+def test_tests_that_fail_anyway_see_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(mutants, "file_of", lambda module: module)
+    monkeypatch.setattr(check, "applicable", lambda card: [])
+    monkeypatch.setattr(Trial, "slips", lambda self: iter([(SLIP, NO_CHANGE)]))
+    (tmp_path / "tests/losses/test_margins.py").write_text("def test_it(): assert 0")
+    report = mutants.examine(LOGISTIC)
+    assert report.survivors == [SLIP]
+    assert report.problems == ["the family's tests refuse the loss as it is"]
 
 
 def test_a_module_that_cannot_be_imported_is_seen():
@@ -192,6 +245,7 @@ def test_a_loss_that_fails_as_it_is_is_a_problem(monkeypatch, capsys):
     assert "ValueError: so it is" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("no_family_tests")
 def test_an_exclusion_that_fits_nothing_is_a_problem(monkeypatch):
     monkeypatch.setattr(check, "applicable", lambda card: [])
     first = next(iter(Trial(LOGISTIC).slips()))[0].text
