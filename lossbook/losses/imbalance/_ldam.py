@@ -119,6 +119,9 @@ CARD = LossCard(
         monotone=True,
         shift_invariant=True,
         lower=None,  # the infimum over cosines depends on the number of classes
-        lipschitz=lambda max_margin, scale: math.sqrt(2) * scale,
+        # Cosines end at 1: with a small scale no example is as wrong as that.
+        lipschitz=lambda max_margin, scale: (
+            math.sqrt(2) * scale if scale >= 4 else None
+        ),
     ),
 )
