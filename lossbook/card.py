@@ -24,7 +24,7 @@ Kind = Literal[
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 # A statement on a card: a value, a function of the parameters, or None for "not said".
-Stated = bool | float | Callable[..., bool | float] | None
+Stated = bool | float | Callable[..., bool | float | None] | None
 
 
 @dataclass(frozen=True, kw_only=True)

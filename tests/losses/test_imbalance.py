@@ -221,8 +221,8 @@ def test_beta_outside_of_its_range_is_refused():
 @pytest.mark.parametrize("loss", [LDAM, BalancedSoftmax, Equalized, LogitAdjusted])
 def test_another_number_of_classes_is_refused(loss):
     message = exactly("logits must have 3 classes, as counts has, got 4")
+    outputs, labels = logits(classes=4)
     with pytest.raises(ValueError, match=message):
-        outputs, labels = logits(classes=4)
         loss(COUNTS)(outputs.tanh(), labels)
     with pytest.raises(ValueError, match=message):
         adjust_logits(torch.zeros(4), COUNTS)
