@@ -8,7 +8,16 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from lossbook import kernels, validate
-from lossbook.shapes import Labels, Logits, Masks, Parameter, PerExample, Pixels
+from lossbook.shapes import (
+    FirstSample,
+    Labels,
+    Logits,
+    Masks,
+    Parameter,
+    PerExample,
+    Pixels,
+    SecondSample,
+)
 
 HALVES = (torch.float16, torch.bfloat16)
 
@@ -83,6 +92,18 @@ def soft_counts(
     """
     p, not_p, t = scores.sigmoid(), (-scores).sigmoid(), targets.to(scores.dtype)
     return (p * t).sum(-1), (p * (1 - t)).sum(-1), (not_p * t).sum(-1)
+
+
+def pair_squares(first: FirstSample, second: SecondSample) -> Tensor:
+    """Return the squared distance of each point of one sample to each of the other.
+
+    Sums of squared differences, not differences of squares, so that a point is at 0
+    from itself exactly.
+
+    >>> pair_squares(torch.tensor([[0.0, 0.0]]), torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
+    tensor([[25.,  0.]])
+    """
+    return (first[:, None] - second).square().sum(-1)
 
 
 def psi_loss(

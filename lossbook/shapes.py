@@ -8,6 +8,8 @@ Signs       the true class as -1 or +1
 Pixels      one score a pixel of an image; the pixels are the last axis
 Masks       which pixels belong to the object: 0, 1, or a probability
 PerExample  one loss an example: nothing is averaged yet
+PerBatch    one loss for the whole batch
+FirstSample, SecondSample  points of two samples, one a row
 """
 
 from jaxtyping import Float, Int, Shaped
@@ -23,6 +25,9 @@ Probabilities = Shaped[Tensor, "*batch"]
 Pixels = Float[Tensor, "*batch pixels"]
 Masks = Shaped[Tensor, "*batch pixels"]
 PerExample = Float[Tensor, "*batch"]
+PerBatch = Float[Tensor, ""]
+FirstSample = Float[Tensor, "first dimensions"]
+SecondSample = Float[Tensor, "second dimensions"]
 
 NpLogits = Float[ndarray, "*batch classes"]
 NpLabels = Int[ndarray, "*batch"]
