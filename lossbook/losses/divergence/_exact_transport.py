@@ -168,6 +168,7 @@ CARD = LossCard(
     cite="peyre2019computational",
     closure=_closure,
     stackable=False,
+    peers={"ot.emd2": "Takes probabilities, the true ones first, one pair at a time."},
     # Its checks would solve tens of thousands of programs; at labels it is
     # ExpectedCost, whose card states what holds, and the tests show that they agree.
     properties=Properties(lower=None),

@@ -184,6 +184,17 @@ CARD = LossCard(
             default=0.1, low=0.1, high=10.0, meaning="strength of the entropy"
         )
     },
+    peers={
+        "geomloss.SamplesLoss": (
+            "Takes points, whose cost is |x - y|^p / p, has epsilon = blur^p, and "
+            "subtracts the bias unless debias=False."
+        ),
+        "ot.sinkhorn2": "Returns the cost of the plan without its entropy.",
+        "ot.solve_batch": (
+            "Adds epsilon sum P log P, which is less by epsilon times the entropies of "
+            "p and q."
+        ),
+    },
     properties=Properties(
         convex=False, symmetric=False, monotone=True, shift_invariant=True
     ),

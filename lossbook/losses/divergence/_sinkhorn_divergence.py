@@ -152,6 +152,11 @@ CARD = LossCard(
             default=0.1, low=0.1, high=10.0, meaning="strength of the entropy"
         )
     },
+    peers={
+        "geomloss.SamplesLoss": (
+            "Takes points, whose cost is |x - y|^p / p, and has epsilon = blur^p."
+        )
+    },
     # Whether it is convex or monotone is not stated: to look for it takes a minute.
     properties=Properties(symmetric=False, shift_invariant=True),
 )

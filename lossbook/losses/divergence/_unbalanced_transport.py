@@ -157,6 +157,12 @@ CARD = LossCard(
         ),
         "rho": Param(default=1.0, low=0.1, high=10.0, meaning="price of a marginal"),
     },
+    peers={
+        "ot.unbalanced.sinkhorn_unbalanced2": (
+            "Returns the cost of the plan alone; its total leaves the masses out of "
+            "KL, and is 0 at every solution."
+        )
+    },
     # Whether it is convex is not stated: to look for it takes a minute.
     properties=Properties(symmetric=False, monotone=True, shift_invariant=True),
 )
