@@ -515,6 +515,27 @@ def test_unbalanced_transport_between_sinkhorn_and_nothing():
     close(values[-1], lossbook.Sinkhorn(LINE, epsilon=0.5)(logits, targets), 1e-5)
 
 
+def test_unbalanced_transport_converges_fast_at_a_large_rho():
+    """Sinkhorn's steps alone lose a part of epsilon / rho of the error each."""
+    logits, targets = pairs(40)
+    few, many = (
+        lossbook.UnbalancedTransport(LINE, rho=50.0, epsilon=1.0, iterations=i)
+        for i in (50, 5000)
+    )
+    slopes = [gradient_of(loss, logits, targets) for loss in (few, many)]
+    close(slopes[0], slopes[1], 1e-8)
+
+
+@pytest.mark.parametrize("multiply", [True, False])
+def test_potential_of_a_side_with_itself_converges_fast(multiply):
+    _, targets = pairs(40)
+    costs = torch.tensor(LINE, dtype=DOUBLE)
+    h, after = transport.self_potential(
+        targets.log(), costs, epsilon=0.2, iterations=40, multiply=multiply
+    )
+    close(h, after, 1e-9)
+
+
 def test_unbalanced_transport_gives_up_on_a_far_error():
     """From one end to the other: 2 rho + epsilon bounds what any error may cost."""
     logits = torch.tensor([60.0, 0, 0, 0], dtype=DOUBLE)

@@ -1,6 +1,7 @@
 """Entropic transport less its bias: the Sinkhorn divergence. Chapter: transport."""
 
 from dataclasses import KW_ONLY, dataclass
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -78,7 +79,7 @@ class SinkhornDivergence:
 
         def solve(z: Tensor, multiply: bool) -> tuple[Tensor, Tensor]:
             costs, log_p = self.costs.to(z), z.log_softmax(-1)
-            how = {
+            how: dict[str, Any] = {
                 "epsilon": self.epsilon,
                 "iterations": self.iterations,
                 "multiply": multiply,

@@ -163,6 +163,8 @@ CARD = LossCard(
             "KL, and is 0 at every solution."
         )
     },
-    # Whether it is convex is not stated: to look for it takes a minute.
-    properties=Properties(symmetric=False, monotone=True, shift_invariant=True),
+    # Nothing is said of convexity and of the infimum, 0: to look for them takes long.
+    properties=Properties(
+        symmetric=False, monotone=True, shift_invariant=True, lower=None
+    ),
 )
