@@ -20,8 +20,9 @@ from lossbook.shapes import (
 def chi_squared(logits: Logits, targets: Targets) -> PerExample:
     """Return sum_k (q_k - p_k)^2 / p_k with p = softmax(logits) and q = targets.
 
-    Pearson's statistic of frequencies q against a model p, a term of `kl`'s direction:
-    the model's probability divides. It bounds `kl` from above. At a label it is
+    Pearson's statistic of frequencies q against a model p, for one observation. Like
+    `kl` it divides by the model's probability, and it is never less than `kl`, nor
+    than exp(kl) - 1. At a label it is
     1 / p_y - 1, the sum of exp(z_k - z_y) over the rivals: an exponential loss. It
     overflows with exp of the logits' gap, in float32 near a gap of 88.
 
