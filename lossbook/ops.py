@@ -10,6 +10,8 @@ from torch import Tensor
 from lossbook import kernels, validate
 from lossbook.kernels import Elementwise, log_sigmoids, mixed_log, times_log
 from lossbook.shapes import (
+from lossbook.shapes import (
+    FirstSample,
     Labels,
     Logits,
     Masks,
@@ -39,6 +41,8 @@ __all__ = [
     "times_log",
     "upcast",
 ]
+    SecondSample,
+)
 
 HALVES = (torch.float16, torch.bfloat16)
 
@@ -140,6 +144,18 @@ def soft_counts(
     """
     p, not_p, t = scores.sigmoid(), (-scores).sigmoid(), targets.to(scores.dtype)
     return (p * t).sum(-1), (p * (1 - t)).sum(-1), (not_p * t).sum(-1)
+
+
+def pair_squares(first: FirstSample, second: SecondSample) -> Tensor:
+    """Return the squared distance of each point of one sample to each of the other.
+
+    Sums of squared differences, not differences of squares, so that a point is at 0
+    from itself exactly.
+
+    >>> pair_squares(torch.tensor([[0.0, 0.0]]), torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
+    tensor([[25.,  0.]])
+    """
+    return (first[:, None] - second).square().sum(-1)
 
 
 def psi_loss(

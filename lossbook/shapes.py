@@ -14,6 +14,7 @@ Embeddings  the vectors of a batch whose examples meet each other
 BatchLabels the classes of a batch whose examples meet each other
 Marks       whether a pair is of one class: true or 1, false or 0
 ClassVectors one vector a class: weights of a layer without bias, or proxies
+FirstSample, SecondSample  points of two samples, one a row
 """
 
 from jaxtyping import Float, Int, Shaped
@@ -35,6 +36,8 @@ Embeddings = Float[Tensor, "examples dimensions"]
 BatchLabels = Int[Tensor, "examples"]
 Marks = Shaped[Tensor, "*batch"]
 ClassVectors = Float[Tensor, "classes dimensions"]
+FirstSample = Float[Tensor, "first dimensions"]
+SecondSample = Float[Tensor, "second dimensions"]
 
 NpLogits = Float[ndarray, "*batch classes"]
 NpLabels = Int[ndarray, "*batch"]
