@@ -7,7 +7,9 @@ Scores      one real number an example; its sign is the predicted class
 Signs       the true class as -1 or +1
 Pixels      one score a pixel of an image; the pixels are the last axis
 Masks       which pixels belong to the object: 0, 1, or a probability
+Terms       the losses of several terms or tasks; the terms are the last axis
 PerExample  one loss an example: nothing is averaged yet
+PerBatch    one loss for the whole batch
 """
 
 from jaxtyping import Float, Int, Shaped
@@ -22,7 +24,9 @@ Signs = Shaped[Tensor, "*batch"]
 Probabilities = Shaped[Tensor, "*batch"]
 Pixels = Float[Tensor, "*batch pixels"]
 Masks = Shaped[Tensor, "*batch pixels"]
+Terms = Float[Tensor, "*batch terms"]
 PerExample = Float[Tensor, "*batch"]
+PerBatch = Float[Tensor, ""]
 
 NpLogits = Float[ndarray, "*batch classes"]
 NpLabels = Int[ndarray, "*batch"]
@@ -30,6 +34,7 @@ NpTargets = Float[ndarray, "*batch classes"]
 NpScores = Float[ndarray, "*batch"]
 NpSigns = Shaped[ndarray, "*batch"]
 NpMasks = Float[ndarray, "*batch pixels"]
+NpTerms = Float[ndarray, "*batch terms"]
 NpPerExample = Float[ndarray, "*batch"]
 
 Parameter = float | Tensor  # a tensor broadcasts against the loss per example

@@ -130,6 +130,57 @@ def has_classes(logits: Any, classes: int, of: str) -> None:
         )
 
 
+def transition_matrix(transition: Any) -> Tensor:
+    """Return a (C, C) matrix of label noise in float64; refuse anything else."""
+    matrix = torch.as_tensor(transition, dtype=torch.float64)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.numel():
+        raise ValueError(
+            "transition must be a square matrix with one row a true class, got shape "
+            f"{tuple(matrix.shape)}"
+        )
+    if not bool((matrix >= 0).all()):
+        raise ValueError(
+            "transition must hold probabilities, none negative, got "
+            f"{_plain(matrix.min())}"
+        )
+    sums = matrix.sum(-1)
+    row = int((sums - 1).abs().argmax())
+    if not abs(float(sums[row]) - 1) <= 1e-5:
+        raise ValueError(
+            "each row of transition, that of a true class, must sum to 1, got "
+            f"{_plain(sums[row])} in row {row}; if it is the columns that do, give "
+            "the transposed matrix"
+        )
+    return matrix / sums[:, None]
+
+
+def losses(values: Any) -> None:
+    """Refuse what cannot be one loss an example, of at least one example."""
+    _floating("losses", values)
+    if not values.numel():
+        raise ValueError(
+            "losses must hold at least one loss, as an empty batch has no mean, got "
+            f"shape {tuple(values.shape)}"
+        )
+
+
+def index_of_examples(index: Any, labels: Tensor, examples: int) -> None:
+    """Refuse what does not say of each label which of so many examples it is of."""
+    _tensor("index", index)
+    if index.dtype not in INTEGERS:
+        raise TypeError(f"index must be of an integer dtype, got {index.dtype}")
+    _same_shape("index", index, "labels", labels)
+    _same_device("index", index, "labels", labels)
+    if _look(None, index) and index.numel():
+        low, high = torch.aminmax(index)
+        worst = low if low < 0 else high
+        if not 0 <= worst < examples:
+            raise ValueError(
+                f"index must lie in 0..{examples - 1} (there are {examples} "
+                f"examples), got {int(worst)}"
+            )
+
+
 def explain_nan(name: str, values: Tensor, result: Tensor) -> Tensor:
     """Return `result`; where it is nan because `values` was, say so instead.
 

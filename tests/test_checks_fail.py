@@ -166,6 +166,7 @@ def test_a_property_turned_round_is_refused(card, name):
 BOUNDS = [
     pytest.param(card, name, wrong, id=f"{key}-{name}-{wrong:g}")
     for key, card in CATALOGUE.items()
+    if card.kind in check.CHECKS["properties"].kinds
     for name in ("lower", "upper", "lipschitz")
     if (stated := card.states(name, card.defaults())) is not None
     for off in [0.05 * max(1.0, abs(stated))]
