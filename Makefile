@@ -4,16 +4,21 @@
 #   make book                          the site, in _build/html
 #   make test                          everything that must hold
 #   make notebooks NOTEBOOKS=book/...  execute and store some notebooks (default: all)
+#   make bench BENCH="--only focal"    measure some losses (default: all)
+#   make mutants LOSSES="focal gce"    plant slips in some losses (default: all)
 #   make repository URL=https://...    write the repository's address everywhere
 
 PYTHON ?= $(firstword $(foreach name,python3 python3.11 python3.12 python3.13 \
             python3.14 python,$(shell command -v $(name) 2>/dev/null)))
-VERBS := help book serve notebooks test check lock repository clean
+VERBS := help book serve notebooks test check peers bench mutants lock repository \
+            clean
 
 .DEFAULT_GOAL := help
 .PHONY: $(VERBS)
 
+mutants: ARGUMENTS = $(LOSSES)
 notebooks: ARGUMENTS = $(NOTEBOOKS)
+bench: ARGUMENTS = $(BENCH)
 repository: ARGUMENTS = $(URL)
 
 $(VERBS):

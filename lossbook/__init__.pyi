@@ -21,6 +21,7 @@ from . import (
 )
 from ._compare import Comparison, compare
 from .criterion import Criterion
+from .losses.combine import BackwardCorrection, ForwardCorrection, active_passive
 from .losses.entropy import (
     binary_cross_entropy,
     confidence_penalty,
@@ -72,18 +73,34 @@ from .losses.margins import (
     weston_watkins,
     zero_one,
 )
-from .losses.noise import gce, mae
+from .losses.noise import (
+    EarlyLearning,
+    bi_tempered,
+    flooding,
+    gce,
+    generalized_jensen_shannon,
+    hard_bootstrap,
+    mae,
+    nce,
+    rce,
+    sce,
+    soft_bootstrap,
+    truncated_gce,
+)
 from .losses.proper import brier, spherical_score
 from .trees import Hierarchy
 
 __version__: str
 __all__ = [
     "LDAM",
+    "BackwardCorrection",
     "BalancedSoftmax",
     "Comparison",
     "ConditionalSoftmax",
     "Criterion",
+    "EarlyLearning",
     "Equalized",
+    "ForwardCorrection",
     "HierarchicalCrossEntropy",
     "Hierarchy",
     "LevelwiseCrossEntropy",
@@ -92,8 +109,10 @@ __all__ = [
     "SoftTreeWasserstein",
     "TreeSoftLabels",
     "TreeWasserstein",
+    "active_passive",
     "adjust_logits",
     "asymmetric",
+    "bi_tempered",
     "binary_cross_entropy",
     "binary_focal",
     "book",
@@ -114,9 +133,12 @@ __all__ = [
     "experiment",
     "explore",
     "exponential",
+    "flooding",
     "focal",
     "focal_tversky",
     "gce",
+    "generalized_jensen_shannon",
+    "hard_bootstrap",
     "hinge",
     "kernels",
     "label_smoothing",
@@ -126,14 +148,18 @@ __all__ = [
     "mae",
     "metrics",
     "modified_huber",
+    "nce",
     "ops",
     "persistence_0d",
     "plots",
     "poly1",
     "ramp",
+    "rce",
     "savage",
+    "sce",
     "sigmoid_loss",
     "smooth_hinge",
+    "soft_bootstrap",
     "soft_cross_entropy",
     "spherical_score",
     "squared",
@@ -143,6 +169,7 @@ __all__ = [
     "tables",
     "tangent",
     "trees",
+    "truncated_gce",
     "tversky",
     "unhinged",
     "weights",

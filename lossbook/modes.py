@@ -11,9 +11,11 @@ def values_visible(*tensors: Tensor) -> bool:
     False on a GPU (reading would wait for it), and wherever a tensor stands for many
     or none: under `torch.compile`, `torch.export`, `torch.func` transforms, tracing.
     """
+    for each in tensors:
+        if not each.is_cpu or type(each) not in _PLAIN:
+            return False
     return (
-        all(t.device.type == "cpu" and type(t) in _PLAIN for t in tensors)
-        and not torch.compiler.is_compiling()
+        not torch.compiler.is_compiling()
         and not torch._C._are_functorch_transforms_active()
         and torch._C._len_torch_dispatch_stack() == 0
     )

@@ -1,14 +1,44 @@
 """The few operations that the losses share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid
 
 from lossbook import kernels, validate
-from lossbook.shapes import Labels, Logits, Masks, Parameter, PerExample, Pixels
+from lossbook.kernels import Elementwise, log_sigmoids, mixed_log, times_log
+from lossbook.shapes import (
+    Labels,
+    Logits,
+    Masks,
+    Parameter,
+    PerExample,
+    Pixels,
+    Scores,
+    Signs,
+    Targets,
+)
+
+__all__ = [
+    "at_label",
+    "binary_loss",
+    "label_margin",
+    "log_sigmoids",
+    "margin_loss",
+    "mixed_log",
+    "over_classes",
+    "psi_loss",
+    "rival_max",
+    "rival_sum",
+    "shifted",
+    "smoothed_loss",
+    "soft_counts",
+    "soft_loss",
+    "times_log",
+    "upcast",
+]
 
 HALVES = (torch.float16, torch.bfloat16)
 
@@ -33,13 +63,49 @@ def over_classes(parameter: Parameter) -> Parameter:
     return parameter[..., None] if isinstance(parameter, Tensor) else parameter
 
 
+def expm1(values: Tensor) -> Tensor:
+    """Return exp(x) - 1, with all digits in the derivative exp(x) as well.
+
+    torch forms the derivative from the result, as (exp(x) - 1) + 1: where x is far
+    below 0, nothing is left of it.
+
+    >>> x = torch.tensor(-20.0, requires_grad=True)
+    >>> torch.autograd.grad(expm1(x), x)
+    (tensor(2.0612e-09),)
+    """
+    return torch.where(values < -1, values.exp() - 1, values.expm1())
+
+
+def rows(table: Tensor, labels: Labels) -> Tensor:
+    """Pick each example's row of a table (C, ...): table[labels].
+
+    torch turns the single label of one example into a number, when it is written as an
+    index; that fails where vmap takes the batch apart.
+
+    >>> rows(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([1, 0]))
+    tensor([[3., 4.],
+            [1., 2.]])
+    """
+    picked = table.index_select(0, labels.reshape(-1).long())
+    return picked.reshape(*labels.shape, *table.shape[1:])
+
+
 def at_label(values: Logits, labels: Labels) -> PerExample:
     """Pick each example's entry at its label: values[..., labels[...]].
 
     >>> at_label(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([1, 0]))
     tensor([2., 3.])
     """
-    return values.gather(-1, labels[..., None].long())[..., 0]
+    return values.gather(-1, labels[..., None].long()).squeeze(-1)
+
+
+def row_at(table: Tensor, index: Labels) -> Tensor:
+    """Pick each example's row: table[index[...], :], also for a single example in vmap.
+
+    >>> row_at(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor(1))
+    tensor([3., 4.])
+    """
+    return table[index[..., None].long()][..., 0, :]
 
 
 def label_margin(logits: Logits, labels: Labels) -> PerExample:
@@ -56,7 +122,7 @@ def label_margin(logits: Logits, labels: Labels) -> PerExample:
     z = logits - logits.detach().amax(-1, keepdim=True)
     # A finite stand-in for -inf: logsumexp has no gradient where all is -inf.
     rivals = z.scatter(-1, index, torch.finfo(z.dtype).min / 4)
-    return z.gather(-1, index)[..., 0] - rivals.logsumexp(-1)
+    return z.gather(-1, index).squeeze(-1) - rivals.logsumexp(-1)
 
 
 def shifted(logits: Logits, offset: Tensor) -> Logits:
@@ -90,6 +156,8 @@ def psi_loss(
     labels: Labels,
     psi: Callable[..., Tensor],
     factor: Callable[..., Tensor],
+    *,
+    bias: Tensor | None = None,
     **params: Parameter,
 ) -> PerExample:
     """Return psi(p_y) per example, for a loss of the true class's probability alone.
@@ -102,6 +170,7 @@ def psi_loss(
         factor: g(p) = -p psi'(p) of the same arguments; the gradient in the logits is
             g(p_y) (p - e_y). The plain form does not need it: autograd differentiates
             psi. The fused form does.
+        bias: (C,), added to the logits of every example.
         params: floats, or tensors that broadcast against the loss.
 
     Returns:
@@ -117,18 +186,248 @@ def psi_loss(
     validate.logits_and_labels(logits, labels)
     z = upcast(logits)
     psi_, factor_ = partial(psi, **params), partial(factor, **params)
-    if kernels.usable(z, labels, *params.values()):
-        flat_z, flat_y = z.reshape(-1, z.shape[-1]), labels.reshape(-1).long()
-        plain = partial(_psi_plain, psi=psi_)
-        loss: Tensor = kernels.PsiLoss.apply(flat_z, flat_y, psi_, factor_, plain)
-        loss = loss.reshape(labels.shape)
-    else:
-        loss = _psi_plain(z, labels, psi_)
-    return validate.explain_nan("logits", z, loss)
+    if bias is not None:
+        bias = bias.to(z)
+
+    def plain(logits: Tensor, labels: Tensor) -> Tensor:
+        margin = label_margin(logits if bias is None else logits + bias, labels)
+        return psi_(*log_sigmoids(margin))
+
+    block = partial(kernels.psi_block, psi=psi_, factor=factor_, bias=bias)
+    trained = bias is not None and bias.requires_grad
+    return _rows(z, labels, block, plain, *params.values(), *[bias] * trained)
 
 
-def _psi_plain(
-    logits: Tensor, labels: Tensor, psi: Callable[[Tensor, Tensor], Tensor]
+def soft_loss(logits: Logits, targets: Targets) -> PerExample:
+    """Return -sum_k q_k log p_k per example: cross-entropy against targets q.
+
+    A class with target 0 adds nothing, also where its logit is -inf.
+
+    Args:
+        logits: (..., C), unnormalized log-probabilities.
+        targets: (..., C), probabilities that sum to 1 over the classes.
+
+    Returns:
+        (...), in float32 or wider.
+
+    >>> soft_loss(torch.tensor([[2.0, 0.0]]), torch.tensor([[0.9, 0.1]]))
+    tensor([0.3269])
+    """
+    validate.logits_and_targets(logits, targets)
+    z = upcast(logits)
+
+    def plain(logits: Tensor, targets: Tensor) -> Tensor:
+        return -times_log(targets, logits.log_softmax(-1)).sum(-1)
+
+    return _rows(z, targets.to(z.dtype), kernels.soft_block, plain)
+
+
+def smoothed_loss(
+    logits: Logits, labels: Labels, *, epsilon: Parameter = 0.1
+) -> PerExample:
+    """Return cross-entropy against (1 - epsilon) e_y + epsilon / C per example.
+
+    It is (1 - epsilon) times the loss at the label plus epsilon times the mean over
+    all classes; no target is formed.
+
+    Args:
+        logits: (..., C), unnormalized log-probabilities.
+        labels: (...), integer classes.
+        epsilon: the share of the probability that is spread over all classes.
+
+    Returns:
+        (...), in float32 or wider.
+
+    >>> smoothed_loss(torch.tensor([[2.0, 0.0]]), torch.tensor([0]), epsilon=0.2)
+    tensor([0.3269])
+    """
+    validate.logits_and_labels(logits, labels)
+
+    def plain(logits: Tensor, labels: Tensor) -> Tensor:
+        log_p = logits.log_softmax(-1)
+        spread = log_p.mean(-1)
+        if isinstance(epsilon, Tensor) or epsilon:  # 0 times -inf is 0
+            return -(1 - epsilon) * at_label(log_p, labels) - epsilon * spread
+        return -at_label(log_p, labels)
+
+    block = partial(kernels.smoothed_block, epsilon=epsilon)
+    return _rows(upcast(logits), labels, block, plain, epsilon)
+
+
+def rival_sum(
+    logits: Logits,
+    labels: Labels,
+    value: Elementwise,
+    slope: Elementwise,
+    **params: Parameter,
+) -> PerExample:
+    """Return the sum over the rivals k of value(z_y - z_k) per example.
+
+    Args:
+        logits: (..., C), scores of the classes.
+        labels: (...), integer classes.
+        value: the loss as a function of (margin, **params).
+        slope: its derivative in the margin, of the same arguments, for the fused form.
+        params: floats, or tensors that broadcast against the loss.
+
+    Returns:
+        (...), in float32 or wider.
+
+    >>> def value(margin):
+    ...     return (1 - margin).relu()
+    >>> def slope(margin):
+    ...     return -(margin < 1).to(margin.dtype)
+    >>> rival_sum(torch.tensor([[2.0, 1.5, 0.0]]), torch.tensor([0]), value, slope)
+    tensor([0.5000])
+    """
+    validate.logits_and_labels(logits, labels)
+    wide = {name: over_classes(param) for name, param in params.items()}
+    value_, slope_ = partial(value, **wide), partial(slope, **wide)
+
+    def plain(logits: Tensor, labels: Tensor) -> Tensor:
+        index = labels[..., None].long()
+        losses = value_(logits.gather(-1, index) - logits)
+        return losses.scatter(-1, index, 0.0).sum(-1)
+
+    block = partial(kernels.rival_sum_block, value=value_, slope=slope_)
+    return _rows(upcast(logits), labels, block, plain, *params.values())
+
+
+def rival_max(
+    logits: Logits,
+    labels: Labels,
+    value: Elementwise,
+    slope: Elementwise,
+    **params: Parameter,
+) -> PerExample:
+    """Return value(z_y - z_k) per example, with k the strongest rival.
+
+    Args, returns and fused form are those of `rival_sum`. Among equal rivals it is the
+    first that is pushed down.
+
+    >>> def value(margin):
+    ...     return (1 - margin).relu()
+    >>> def slope(margin):
+    ...     return -(margin < 1).to(margin.dtype)
+    >>> rival_max(torch.tensor([[2.0, 1.5, 1.8]]), torch.tensor([0]), value, slope)
+    tensor([0.8000])
+    """
+    validate.logits_and_labels(logits, labels)
+    value_, slope_ = partial(value, **params), partial(slope, **params)
+
+    def plain(logits: Tensor, labels: Tensor) -> Tensor:
+        index = labels[..., None].long()
+        # A finite stand-in for -inf: a single class has no rival, and a huge margin.
+        least = torch.finfo(logits.dtype).min / 4
+        rivals = logits.scatter(-1, index, least)
+        return value_(at_label(logits, labels) - rivals.max(-1).values)
+
+    block = partial(kernels.rival_max_block, value=value_, slope=slope_)
+    return _rows(upcast(logits), labels, block, plain, *params.values())
+
+
+def margin_loss(
+    scores: Scores,
+    signs: Signs,
+    value: Elementwise,
+    slope: Elementwise,
+    **params: Parameter,
+) -> PerExample:
+    """Return value(margin) per example, with margin = sign * score.
+
+    Args:
+        scores: (...), one real number an example.
+        signs: (...), the true class, -1 or +1.
+        value: the loss as a function of (margin, **params).
+        slope: its derivative in the margin, of the same arguments, for the fused form.
+        params: floats, or tensors that broadcast against the loss.
+
+    Returns:
+        (...), in float32 or wider.
+
+    >>> def value(margin):
+    ...     return (1 - margin).relu()
+    >>> def slope(margin):
+    ...     return -(margin < 1).to(margin.dtype)
+    >>> margin_loss(torch.tensor([2.0, 0.5]), torch.tensor([-1, 1]), value, slope)
+    tensor([3.0000, 0.5000])
+    """
+    validate.scores_and_signs(scores, signs)
+    s = upcast(scores)
+
+    def of_scores(scores: Tensor, signs: Tensor) -> Tensor:
+        return value(scores * signs, **params)
+
+    def slope_in_scores(scores: Tensor, signs: Tensor) -> Tensor:
+        return slope(scores * signs, **params) * signs
+
+    return _elements(s, signs.to(s.dtype), of_scores, slope_in_scores, params)
+
+
+def binary_loss(
+    scores: Scores,
+    targets: Targets,
+    value: Elementwise,
+    slope: Elementwise,
+    **params: Parameter,
+) -> PerExample:
+    """Return value(score, target) for each number.
+
+    Args:
+        scores: (...), the log-odds of "yes".
+        targets: (...), the truth, between 0 and 1.
+        value: the loss as a function of (scores, targets, **params). `log_sigmoids` and
+            `mixed_log` are fast in it where no derivative can be asked for.
+        slope: its derivative in the score, of the same arguments, for the fused form.
+        params: floats, or tensors that broadcast against the loss.
+
+    Returns:
+        (...), in float32 or wider.
+
+    >>> def value(scores, targets):
+    ...     return -mixed_log(targets, *log_sigmoids(scores))
+    >>> def slope(scores, targets):
+    ...     return scores.sigmoid() - targets
+    >>> binary_loss(torch.tensor([2.0]), torch.tensor([1.0]), value, slope)
+    tensor([0.1269])
+    """
+    validate.scores_and_targets(scores, targets)
+    s = upcast(scores)
+    value_, slope_ = partial(value, **params), partial(slope, **params)
+    return _elements(s, targets.to(s.dtype), value_, slope_, params)
+
+
+def _rows(
+    logits: Tensor,
+    truth: Tensor,
+    block: kernels.Block,
+    plain: kernels.Plain,
+    *params: Any,
 ) -> Tensor:
-    margin = label_margin(logits, labels)
-    return psi(logsigmoid(margin), logsigmoid(-margin))
+    """Return the loss of each row, in the form that serves the call."""
+    if logits.shape[-1] > 1 and kernels.usable(logits, truth, *params):
+        z = logits.reshape(-1, logits.shape[-1])
+        labels = not truth.dtype.is_floating_point
+        y = truth.reshape(-1).long() if labels else truth.reshape(z.shape)
+        loss: Tensor = kernels.RowLoss.apply(z, y, block, plain)
+        loss = loss.reshape(logits.shape[:-1])
+    else:
+        loss = plain(logits, truth)
+    return validate.explain_nan("logits", logits, loss)
+
+
+def _elements(
+    scores: Tensor,
+    truth: Tensor,
+    value: Elementwise,
+    slope: Elementwise,
+    params: Mapping[str, Parameter],
+) -> Tensor:
+    """Return the loss of each number, in the form that serves the call."""
+    if kernels.usable(scores, truth, *params.values()):
+        flat, t = scores.reshape(-1), truth.reshape(-1)
+        loss: Tensor = kernels.ElementLoss.apply(flat, t, value, slope)
+        loss = loss.reshape(scores.shape)
+    else:
+        loss = value(scores, truth)
+    return validate.explain_nan("scores", scores, loss)

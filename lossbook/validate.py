@@ -187,7 +187,9 @@ def explain_nan(name: str, values: Tensor, result: Tensor) -> Tensor:
     Only the result is read (one number an example): finite input costs no pass of its
     own. Minus infinity is a legal logit, that of a class that is ruled out.
     """
-    if not values_visible(values, result) or not bool(result.isnan().any()):
+    if not values_visible(values, result) or not result.numel():
+        return result
+    if not result.detach().amax().isnan():  # nan is larger than any number
         return result
     bad = values.isnan() | (values == torch.inf)
     if bad.any():
@@ -245,12 +247,11 @@ def _same_device(name: str, value: Tensor, other_name: str, other: Tensor) -> No
 def _label_range(labels: Tensor, classes: int) -> None:
     if not labels.numel():
         return
-    low, high = torch.aminmax(labels)
-    worst = low if low < 0 else high
-    if not 0 <= worst < classes:
+    low, high = (int(end) for end in torch.aminmax(labels))
+    if low < 0 or high >= classes:
         raise ValueError(
             f"labels must lie in 0..{classes - 1} (there are {classes} classes), "
-            f"got {int(worst)}"
+            f"got {low if low < 0 else high}"
         )
 
 
@@ -262,7 +263,7 @@ def _on_simplex(targets: Tensor) -> None:
         raise ValueError(
             f"targets must be probabilities, none negative, got {_plain(low)}"
         )
-    error = (targets.sum(-1, dtype=torch.float64) - 1).abs()
+    error = (targets.sum(-1) - 1).abs()
     worst = error.argmax()
     # Rounding of C probabilities, with room: 4e-3 in float32, 1e-7 in float64.
     if error.flatten()[worst] > 10 * torch.finfo(targets.dtype).eps ** 0.5:

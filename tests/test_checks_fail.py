@@ -11,6 +11,7 @@ from lossbook import check
 from lossbook.card import Formula, SpecialCase
 from lossbook.evidence import Refuted
 from lossbook.losses import CATALOGUE
+from lossbook.modes import values_visible
 
 CE, FOCAL, GCE = (CATALOGUE[key] for key in ("cross_entropy", "focal", "gce"))
 LOGISTIC = CATALOGUE["logistic"]
@@ -93,6 +94,76 @@ def dented(theta):
     return np.minimum(np.abs(theta), 0.1 + 0.2 * np.abs(theta))
 
 
+def by_matrix(logits, labels):
+    """Autocast computes this product in bfloat16."""
+    return CE.fn(logits @ torch.eye(logits.shape[-1], dtype=logits.dtype), labels)
+
+
+def two_faced(logits, labels):
+    """Another loss where nobody can look at the numbers."""
+    return CE.fn(logits if values_visible(logits) else 2 * logits, labels)
+
+
+def by_branches(logits, labels):
+    total = logits.detach().sum().item()
+    return CE.fn(logits if total > 0 else logits + 1, labels)
+
+
+def homebound(logits, labels):
+    """Meets logits of any device with zeros on the CPU."""
+    return CE.fn(logits, labels) + torch.zeros(len(labels), dtype=logits.dtype)
+
+
+def other_default(logits, labels, *, gamma=1.0):
+    return FOCAL.fn(logits, labels, gamma=gamma)
+
+
+def other_reference(logits, labels, *, gamma=1.0):
+    return FOCAL.ref(logits, labels, gamma=gamma)
+
+
+def other_recovery(logits, *, gamma=1.0):
+    return FOCAL.recovery(logits, gamma=gamma)
+
+
+def not_summing_to_one(logits):
+    return np.exp(logits - logits.max(-1, keepdims=True))
+
+
+def naive_sum(logits, labels):
+    """0 times inf in the gradient of a class that is ruled out."""
+    p = logits.softmax(-1)
+    return CE.fn(logits, labels) + 0 * (p * p.log()).nan_to_num().sum(-1)
+
+
+def above_one_excluded(scores):
+    """The posterior of +1 for `flat_above_one`, none where it is 1."""
+    return (1 + scores.clip(-1, 2)) / 2
+
+
+def flat_above_one(scores, signs):
+    """Squared hinge: any score above 1 is optimal where +1 is certain."""
+    return (1 - scores * signs).clamp(min=0) ** 2
+
+
+class Forgetful:
+    """Copies of it are twice the loss."""
+
+    def __init__(self, factor=1.0):
+        self.factor = factor
+
+    def __reduce__(self):
+        return Forgetful, (2.0,)
+
+    def __call__(self, logits, labels):
+        return self.factor * CE.fn(logits, labels)
+
+
+def unmasked(logits, targets):
+    """0 times inf at a class that is ruled out."""
+    return -(targets * logits.log_softmax(-1)).sum(-1)
+
+
 WRONG = [
     ("reference", replace(CE, fn=lost_minus)),
     ("reference", replace(FOCAL, fn=detached)),
@@ -118,7 +189,24 @@ WRONG = [
     ("limits", replace(GCE, formula=replace(GCE.formula, limits={}))),
     ("psi_calculus", replace(CE, formula=Formula(expr="-2 * log(p)"))),
     ("psi_calculus", replace(FOCAL, fn=detached)),
+    ("ruled_out", replace(CATALOGUE["soft_cross_entropy"], fn=unmasked)),
+    ("ruled_out", replace(CE, fn=naive_sum)),
     ("refusals", replace(CE, fn=trusting)),
+    ("defaults", replace(FOCAL, fn=other_default)),
+    ("defaults", replace(FOCAL, ref=other_reference)),
+    ("defaults", replace(FOCAL, recovery=other_recovery)),
+    ("autocast", replace(CE, fn=by_matrix)),
+    ("autocast", replace(CE, fn=narrow)),
+    ("transforms", replace(CE, fn=two_faced)),
+    ("transforms", replace(CE, fn=no_second)),
+    ("transforms", replace(FOCAL, fn=unbroadcast)),
+    ("compiles", replace(CE, fn=two_faced)),
+    ("compiles", replace(CE, fn=by_branches)),
+    ("copies", replace(CE, fn=lambda logits, labels: CE.fn(logits, labels))),
+    ("copies", replace(CE, fn=Forgetful)),
+    ("device", replace(CE, fn=homebound)),
+    ("recovery", replace(LOGISTIC, fn=flat_above_one, recovery=above_one_excluded)),
+    ("recovery", replace(CE, recovery=not_summing_to_one)),
     ("recovery", replace(CE, recovery=lambda logits: FOCAL.recovery(logits))),
     ("link", replace(LOGISTIC, link=lambda eta: LOGISTIC.link(eta) / 2)),
     ("link", replace(LOGISTIC, link=lambda eta: 2 * eta - 1)),

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from torch.autograd import forward_ad
 
 import lossbook
+from benchmarks.measure import peak_bytes
 from lossbook import kernels, ops
 from lossbook.losses import CATALOGUE
 
@@ -22,31 +24,239 @@ def batch(n=40, classes=5, dtype=torch.float64):
 def fused_calls(monkeypatch):
     """Count the calls of the fused kernel."""
     calls = []
-    rows = kernels._psi_rows
+    rows = kernels._rows
 
     def counted(*args):
         calls.append(args[0].shape)
         return rows(*args)
 
-    monkeypatch.setattr(kernels, "_psi_rows", counted)
+    monkeypatch.setattr(kernels, "_rows", counted)
     return calls
 
 
-@pytest.mark.parametrize("key", PSI)
-def test_many_blocks_equal_one(key, monkeypatch):
-    monkeypatch.setattr(kernels, "BLOCK", 15)  # three rows a block, and a rest
-    logits, labels = batch()
+def bent(margin):
+    """A smooth function of a margin with a minimum, and its slope."""
+    return (1 - margin).square() + margin.sin()
+
+
+def bent_slope(margin):
+    return 2 * (margin - 1) + margin.cos()
+
+
+def hinge(margin):
+    return (1 - margin).relu()
+
+
+def hinge_slope(margin):
+    return -(margin < 1).to(margin.dtype)
+
+
+def of_both(scores, targets):
+    log_p, log_not_p = ops.log_sigmoids(scores)
+    return -ops.mixed_log(targets, log_p, log_not_p) + targets * scores.square()
+
+
+def of_both_slope(scores, targets):
+    return scores.sigmoid() - targets + 2 * targets * scores
+
+
+def simplex(z):
+    """Targets of the shape of z: some hard, some soft."""
+    rng = np.random.default_rng(1)
+    q = rng.dirichlet(np.ones(z.shape[-1]), size=z.shape[:-1])
+    q[::3] = np.eye(z.shape[-1])[0]
+    return torch.tensor(q, dtype=z.dtype)
+
+
+def halves(z):
+    return (simplex(z) > 0.3).to(z.dtype)
+
+
+def focal_with_bias(z, y):
+    from lossbook.losses.imbalance._focal import factor, psi
+
+    bias = torch.linspace(-1, 1, z.shape[-1])
+    return ops.psi_loss(z, y, psi, factor, bias=bias, gamma=1.5)
+
+
+# Each fused form by one loss that uses it: of (logits, labels).
+FORMS = {
+    **{key: getattr(lossbook, key) for key in PSI},
+    "psi_loss with bias": focal_with_bias,
+    "soft_loss": lambda z, y: ops.soft_loss(z, simplex(z)),
+    "smoothed_loss": lambda z, y: ops.smoothed_loss(z, y, epsilon=0.3),
+    "rival_sum": lambda z, y: ops.rival_sum(z, y, bent, bent_slope),
+    "rival_sum, hinge": lambda z, y: ops.rival_sum(z, y, hinge, hinge_slope),
+    "rival_max": lambda z, y: ops.rival_max(z, y, bent, bent_slope),
+    "margin_loss": lambda z, y: ops.margin_loss(z, 2 * halves(z) - 1, bent, bent_slope),
+    "binary_loss": lambda z, y: ops.binary_loss(
+        z, (halves(z) + 0.2) / 1.4, of_both, of_both_slope
+    ),
+    "binary_cross_entropy": lambda z, y: lossbook.binary_cross_entropy(z, simplex(z)),
+}
+# Fewer than 16 classes lie one behind the other in memory.
+CLASSES = [5, 20]
+
+
+@pytest.mark.parametrize("classes", CLASSES)
+@pytest.mark.parametrize("form", FORMS)
+def test_many_blocks_equal_one(form, classes, monkeypatch):
+    monkeypatch.setattr(kernels, "BLOCK", 3 * classes)  # three rows, and a rest
+    monkeypatch.setattr(kernels, "ELEMENTS", 7)
+    logits, labels = batch(classes=classes)
     with kernels.force("fused"):
-        fused = getattr(lossbook, key)(logits, labels)
+        fused = FORMS[form](logits, labels)
     with kernels.force("plain"):
-        plain = getattr(lossbook, key)(logits, labels)
+        plain = FORMS[form](logits, labels)
+    assert type(fused.grad_fn) is not type(plain.grad_fn)
     torch.testing.assert_close(fused, plain)
-    for upstream in (torch.ones(40), torch.linspace(-1, 2, 40)):
+    every = torch.ones_like(plain)
+    uneven = torch.linspace(-1, 2, every.numel()).double().reshape(every.shape)
+    # The graph is retained: the second gradient is formed anew.
+    for upstream in (every, uneven, every):
         grads = [
-            torch.autograd.grad(x, logits, upstream.double(), retain_graph=True)[0]
+            torch.autograd.grad(x, logits, upstream, retain_graph=True)[0]
             for x in (fused, plain)
         ]
         torch.testing.assert_close(*grads)
+        assert grads[0].is_contiguous()
+
+
+@pytest.mark.parametrize("classes", CLASSES)
+@pytest.mark.parametrize("form", FORMS)
+def test_first_and_second_derivatives_of_the_fused_form(form, classes):
+    logits, labels = batch(3, classes)
+    with kernels.force("fused"):
+        assert torch.autograd.gradcheck(FORMS[form], (logits, labels))
+        assert torch.autograd.gradgradcheck(FORMS[form], (logits, labels))
+
+
+@pytest.mark.parametrize("classes", CLASSES)
+@pytest.mark.parametrize(
+    "form", [*PSI, "psi_loss with bias", "soft_loss", "rival_sum, hinge", "rival_max"]
+)
+def test_a_ruled_out_rival_is_the_same_in_both_forms(form, classes):
+    logits, labels = batch(classes=classes)
+    with torch.no_grad():
+        logits[:, -1] = -torch.inf
+    labels = labels.clamp(max=classes - 2)
+
+    def call(z, y):
+        if form != "soft_loss":
+            return (FORMS[form] if form != "rival_max" else crammer)(z, y)
+        q = simplex(z)
+        q[:, 0] += q[:, -1]
+        q[:, -1] = 0
+        return ops.soft_loss(z, q)
+
+    def crammer(z, y):
+        return ops.rival_max(z, y, hinge, hinge_slope)
+
+    found = []
+    for name in ("fused", "plain"):
+        with kernels.force(name):
+            loss = call(logits, labels)
+        found.append((loss, torch.autograd.grad(loss.sum(), logits)[0]))
+    for fused, plain in zip(*found, strict=True):
+        assert fused.isfinite().all()
+        torch.testing.assert_close(fused, plain)
+
+
+@pytest.mark.parametrize("form", ["plain", "fused"])
+def test_certainty_that_is_right_costs_nothing(form):
+    scores = torch.tensor([-torch.inf, -torch.inf, 1.0], requires_grad=True)
+    with kernels.force(form):
+        loss = lossbook.binary_cross_entropy(scores, torch.tensor([0.0, 1.0, 1.0]))
+    (gradient,) = torch.autograd.grad(loss[[0, 2]].sum(), scores)
+    assert loss[0] < 1e-20
+    assert loss[1] == torch.inf
+    assert gradient.isfinite().all()
+    assert gradient[0] == 0
+
+
+@pytest.mark.parametrize("gap", [20.0, 50.0])
+def test_binary_cross_entropy_keeps_its_digits(gap):
+    scores = torch.tensor([gap, -gap], requires_grad=True)
+    with kernels.force("fused"):
+        loss = lossbook.binary_cross_entropy(scores, torch.tensor([1.0, 0.0]))
+    (gradient,) = torch.autograd.grad(loss.sum(), scores)
+    expected = torch.full((2,), np.exp(-gap), dtype=torch.float32)
+    torch.testing.assert_close(loss.detach(), expected, rtol=1e-5, atol=0)
+    torch.testing.assert_close(gradient.abs(), expected, rtol=1e-5, atol=0)
+
+
+def test_equal_rivals_share_no_gradient():
+    logits = torch.zeros(1, 3, dtype=torch.float64, requires_grad=True)
+    for name in ("fused", "plain"):
+        with kernels.force(name):
+            loss = ops.rival_max(logits, torch.tensor([1]), hinge, hinge_slope)
+        (gradient,) = torch.autograd.grad(loss.sum(), logits)
+        assert gradient.tolist() == [[1, -1, 0]]
+
+
+@pytest.mark.parametrize(
+    "form",
+    [*PSI, "psi_loss with bias", "soft_loss", "smoothed_loss", "rival_sum, hinge"],
+)
+def test_little_memory_beside_the_gradient(form):
+    """Counted exactly; torch's cross-entropy takes three times the logits."""
+    logits, labels = batch(2**13, 1000, torch.float32)
+    targets = simplex(logits)
+
+    def step():
+        if form == "soft_loss":
+            loss = ops.soft_loss(logits, targets)
+        else:
+            loss = FORMS[form](logits, labels)
+        loss.mean().backward()
+        logits.grad = None
+
+    assert peak_bytes(step) <= 1.1 * logits.nbytes
+
+
+def test_a_gradient_in_the_truth_or_the_bias_takes_the_plain_form(fused_calls):
+    logits, labels = batch()
+    targets = simplex(logits).requires_grad_()
+    bias = torch.zeros(5, dtype=torch.float64, requires_grad=True)
+    with kernels.force("fused"):
+        loss = lossbook.soft_cross_entropy(logits, targets)
+        biased = ops.psi_loss(
+            logits, labels, lambda p, _: -p, lambda p, _: p * 0 + 1, bias=bias
+        )
+    (gradient,) = torch.autograd.grad(loss.sum(), targets)
+    torch.testing.assert_close(gradient, -logits.detach().log_softmax(-1))
+    assert torch.autograd.grad(biased.sum(), bias)[0].abs().max() > 0
+    assert not fused_calls
+
+
+def test_targets_that_sum_to_one_but_for_rounding_are_taken_as_they_are():
+    logits, _ = batch(dtype=torch.float32)
+    found = []
+    for name in ("fused", "plain"):
+        with kernels.force(name):
+            loss = ops.soft_loss(logits, 1.002 * simplex(logits))
+        found.append((loss, torch.autograd.grad(loss.sum(), logits)[0]))
+    for fused, plain in zip(*found, strict=True):
+        torch.testing.assert_close(fused, plain)
+
+
+def test_the_bias_moves_the_logits():
+    logits, labels = batch()
+    bias = torch.linspace(-1, 1, 5).double()
+    with kernels.force("fused"):
+        loss = ops.psi_loss(
+            logits, labels, lambda p, _: -p, lambda p, _: p * 0 + 1, bias=bias
+        )
+        torch.testing.assert_close(loss, lossbook.cross_entropy(logits + bias, labels))
+
+
+@pytest.mark.parametrize("form", ["plain", "fused"])
+def test_label_smoothing_is_cross_entropy_against_a_spread_target(form):
+    logits, labels = batch()
+    spread = 0.7 * torch.eye(5).double()[labels] + 0.3 / 5
+    with kernels.force(form):
+        loss = ops.smoothed_loss(logits, labels, epsilon=0.3)
+        torch.testing.assert_close(loss, ops.soft_loss(logits, spread))
 
 
 def test_large_input_takes_the_fused_form(fused_calls):
@@ -60,6 +270,11 @@ def test_small_input_takes_the_plain_form(fused_calls):
     assert not fused_calls
 
 
+def dual_numbers(z, y):
+    with forward_ad.dual_level():
+        return lossbook.focal(forward_ad.make_dual(z, z), y)
+
+
 # torch's own forward mode warns of its use of torch.jit.
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
 @pytest.mark.parametrize(
@@ -68,9 +283,10 @@ def test_small_input_takes_the_plain_form(fused_calls):
         lambda z, y: torch.func.grad(lambda a: lossbook.focal(a, y).sum())(z),
         lambda z, y: torch.func.vmap(lossbook.focal)(z[None], y[None]),
         lambda z, y: torch.func.jvp(lambda a: lossbook.focal(a, y), (z,), (z,)),
+        dual_numbers,
         lambda z, y: lossbook.focal(z, y, gamma=torch.tensor(1.0)),
     ],
-    ids=["grad", "vmap", "jvp", "tensor parameter"],
+    ids=["grad", "vmap", "jvp", "dual numbers", "tensor parameter"],
 )
 def test_transforms_take_the_plain_form(call, fused_calls):
     logits, labels = batch()
@@ -91,6 +307,9 @@ def test_no_gradient_is_formed_where_none_is_wanted():
     logits, labels = batch()
     with kernels.force("fused"):
         assert not lossbook.focal(logits.detach(), labels).requires_grad
+    logits, labels = batch(2**13, 1000, torch.float32)
+    peak = peak_bytes(lambda: lossbook.focal(logits.detach(), labels))
+    assert peak < 0.1 * logits.nbytes  # room for one block
 
 
 def test_an_unknown_form_is_refused():

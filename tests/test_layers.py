@@ -34,7 +34,7 @@ LAYERS = {  # what each part of lossbook may import from lossbook
     "metrics": {"trees"},
     "calibration": set(),
     "data": {"data"},
-    "check": {"card", "evidence", "losses", "check"},
+    "check": {"card", "criterion", "evidence", "losses", "check"},
     "_compare": {"data", "experiment", "losses", "plots", "stats"},
     "diagnose": set(),
     "__main__": {"_compare", "data", "losses", "tables"},

@@ -47,11 +47,29 @@ def check(options: argparse.Namespace, rest: Sequence[str]) -> int:
 
 def test(options: argparse.Namespace, rest: Sequence[str]) -> int:
     """Everything that must hold; sets up what it needs."""
-    environment.ensure(environment.DEVELOPER)
+    environment.ensure(environment.PEERS)
     chromium = browser.find_or_install()
     if chromium:
         os.environ[browser.VARIABLE] = chromium
     return testing.run(testing.STAGES)
+
+
+def bench(options: argparse.Namespace, rest: Sequence[str]) -> int:
+    """Measure speed and memory of every loss; some minutes on a quiet machine."""
+    environment.ensure()
+    return in_venv("benchmarks", rest)
+
+
+def peers(options: argparse.Namespace, rest: Sequence[str]) -> int:
+    """Compare with other libraries; sets them up."""
+    environment.ensure(environment.PEERS)
+    return testing.run([testing.PEERS])
+
+
+def mutants(options: argparse.Namespace, rest: Sequence[str]) -> int:
+    """Plant slips in the losses, one at a time; the checks must see each."""
+    environment.ensure(environment.DEVELOPER)
+    return in_venv("tools.mutants", rest)
 
 
 def serve(options: argparse.Namespace, rest: Sequence[str]) -> int:
@@ -95,6 +113,9 @@ VERBS = {
     "notebooks": notebooks,
     "test": test,
     "check": check,
+    "bench": bench,
+    "peers": peers,
+    "mutants": mutants,
     "lock": relock,
     "repository": set_repository,
     "clean": clean,

@@ -14,7 +14,8 @@ from tools.console import Stopped, say, step
 from tools.paths import CONSTRAINTS, ROOT, VENV, venv_program
 
 READER = ("requirements.txt",)
-DEVELOPER = ("requirements.txt", "requirements-dev.txt")
+DEVELOPER = (*READER, "requirements-dev.txt")
+PEERS = (*DEVELOPER, "requirements-peers.txt")
 # The package itself is installed once; its metadata stands in these files.
 PACKAGE = ("pyproject.toml", "requirements-notebook.txt")
 PROGRESS_SECONDS = 15

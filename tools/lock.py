@@ -16,7 +16,7 @@ HEADER = """\
 # The exact versions that `make` and continuous integration use.
 # Made by `make lock`; do not edit.
 """
-REQUIREMENTS = (*environment.DEVELOPER, "assignments/requirements.txt")
+REQUIREMENTS = (*environment.PEERS, "assignments/requirements.txt")
 
 
 def locked_torch(constraints: str) -> str | None:

@@ -9,8 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 from nbformat import NotebookNode
 
+from benchmarks import cases, store
 from tools import api, catalogue, notebooks
 from tools.markdown import page, table
 from tools.paths import CONSTRAINTS
@@ -63,6 +65,7 @@ def generate(shown: Shown) -> dict[Path, str]:
     return {
         FOLDER / "claims.md": claims_page(list(statements(shown, "claim"))),
         FOLDER / "verdicts.md": verdicts_page(list(statements(shown, "verdict"))),
+        FOLDER / "speed.md": speed_page(store.read()),
         FOLDER / "times.md": times_page(seconds_of(shown)),
         FOLDER / "environment.md": environment_page(),
         **catalogue.generate(),
@@ -176,6 +179,73 @@ def number(identifier: str) -> tuple[int, str]:
     """Sort S7 before S12."""
     digits = re.sub(r"\D", "", identifier)
     return int(digits or 0), identifier
+
+
+# --- speed of the losses -------------------------------------------------------
+
+
+def speed_page(frame: pd.DataFrame | None) -> str:
+    """What `make bench` measured, and whether the code is still the same."""
+    title = "Speed and memory of the losses"
+    if frame is None:
+        return page(title, "Nothing is stored: `make bench` measures and stores it.")
+    limit = frame[frame.kind == ""]
+    how = (
+        "Processor time for the loss of every example, their mean, and its gradient "
+        f"in the logits, divided by that of `{cases.BASELINE}` on the same logits: "
+        "below 1 is faster. All rows of a size were timed in interleaved rounds of "
+        "random order, garbage collection off, one thread, the least of the rounds "
+        "taken. How long the baseline takes depends on whether memory is fresh or "
+        "used before; interleaving gives all rows the same mixture. "
+        f"Logits are drawn from a normal distribution of deviation {cases.MILD:g}."
+    )
+    columns = (
+        f"*Sharp / mild* is a loss's own time at deviation {cases.SHARP:g} over that "
+        f"at {cases.MILD:g}. *Peak* is the most memory held beyond the input, counted "
+        "exactly, in units of the logits; the gradient alone is 1."
+    )
+    lowest = (
+        "No computation that reads the logits once and writes their gradient once can "
+        f"be faster than a copy: {limit.ratio.min():.2f} to {limit.ratio.max():.2f} of "
+        "the baseline, depending on the size."
+    )
+    tables = [
+        block
+        for kind, rows in store.summary(frame).groupby("kind", sort=False)
+        if kind
+        for block in ("## Kind: " + str(kind), speed_table(rows.droplevel("kind")))
+    ]
+    return page(title, how, columns, lowest, *state(frame), *tables, measured_on(frame))
+
+
+def speed_table(rows: pd.DataFrame) -> str:
+    """Ratios of the subjects of a kind."""
+    shown = rows.map(lambda ratio: "" if pd.isna(ratio) else f"{ratio:.2f}")
+    cells = [[f"`{name}`", *shown.loc[name]] for name in rows.index]
+    return table(["Loss", *rows.columns], cells)
+
+
+def state(frame: pd.DataFrame) -> list[str]:
+    """What has changed since the rows were measured, if anything."""
+    blocks = []
+    if frame.attrs["key"] != store.shared_key():
+        blocks.append(
+            "**The kernels or the benchmark have changed since these rows were "
+            "measured:** `make bench` renews them."
+        )
+    changed, missing = cases.changed(frame), cases.missing(frame)
+    if changed:
+        blocks.append(f"Changed since: {', '.join(f'`{name}`' for name in changed)}.")
+    if missing:
+        names = ", ".join(f"`{name}`" for name in missing)
+        blocks.append(f"Not measured yet: {names}.")
+    return blocks
+
+
+def measured_on(frame: pd.DataFrame) -> str:
+    """The machine, the versions, the code."""
+    rows = [[str(name), f"`{value}`"] for name, value in frame.attrs.items()]
+    return f"## Where it was measured\n\n{table(['What', 'Value'], rows)}"
 
 
 # --- times and versions --------------------------------------------------------

@@ -34,7 +34,7 @@ class Result:
     counts: dict[str, int] = field(default_factory=dict)
 
 
-PYTHON_FOLDERS = ("lossbook", "tools", "tests")
+PYTHON_FOLDERS = ("lossbook", "tools", "tests", "benchmarks")
 OURS = ("tests", "--ignore=tests/site", "--ignore=tests/peers")
 NBVAL = (
     "-p",
@@ -52,9 +52,11 @@ CHECKS = (
     Stage("codespell", ("codespell",)),
     Stage("form of notebooks and texts", ("python", "-m", "tools.rules")),
 )
+PEERS = Stage("other libraries", ("python", "-m", "pytest", "-q", "tests/peers"))
 STAGES = (
     *CHECKS,
     Stage("unit tests", ("pytest", "-q", "lossbook", *OURS, *TWO)),
+    PEERS,
     Stage("stored notebooks", ("python", "-m", "pytest", "-q", *NBVAL, *TWO, "book")),
     Stage("site from stored notebooks", ("python", "-m", "tools.site", "--stored")),
     Stage("site in a browser", ("pytest", "-q", "tests/site")),

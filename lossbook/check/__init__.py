@@ -76,11 +76,13 @@ from lossbook.check._calls import (
     Check,
     applicable,
     batch_permutation,
+    defaults,
     empty_batch,
     extremes,
     half_precision,
     one_class,
     parameters_broadcast,
+    ruled_out,
     special_cases,
 )
 from lossbook.check._gradients import (
@@ -96,14 +98,20 @@ from lossbook.check._gradients import (
 from lossbook.check._properties import PROPERTIES, properties, property_of, recovery
 from lossbook.check._refusals import refusals
 from lossbook.check._surrogates import link, transform
+from lossbook.check._torch import autocast, compiles, copies, device, transforms
 
 __all__ = [
     "CHECKS",
     "PROPERTIES",
     "Check",
     "applicable",
+    "autocast",
     "batch_permutation",
     "central_differences",
+    "compiles",
+    "copies",
+    "defaults",
+    "device",
     "empty_batch",
     "extremes",
     "formula",
@@ -120,7 +128,9 @@ __all__ = [
     "recovery",
     "reference",
     "refusals",
+    "ruled_out",
     "slope",
     "special_cases",
     "transform",
+    "transforms",
 ]

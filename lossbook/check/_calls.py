@@ -1,5 +1,6 @@
 """How checks call a loss, and the checks of plain calls: shapes, dtypes, extremes."""
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -155,6 +156,45 @@ def batch_permutation(card: LossCard) -> Evidence:
     return settled(card, "a permuted batch gives the permuted result", cases(), 1e-12)
 
 
+@covers()
+def defaults(card: LossCard) -> Evidence:
+    """Called without parameters, the code uses the defaults of the card.
+
+    A parameter that has no default in the code must be given, and is.
+    """
+
+    def cases() -> Iterator[tuple[str, float]]:
+        arrays = card.sample(rng())
+        closed = card.closed_over(classes_of(card, arrays))
+        for what, code in (
+            ("the loss", card.fn),
+            ("the reference", card.ref),
+            ("the recovery", card.recovery),
+        ):
+            if code is None:
+                continue
+            known = inspect.signature(code).parameters
+            needed = {
+                name: value
+                for name, value in card.defaults().items()
+                if known[name].default is inspect.Parameter.empty
+            }
+
+            def result(params: Mapping[str, Any], code: Any = code) -> np.ndarray:
+                if code is card.fn:
+                    return array(made(card, arrays, params)(*tensors(arrays)))
+                if code is card.ref:
+                    return np.asarray(code(*arrays, **closed, **params)[0])
+                return np.asarray(code(arrays[0], **closed, **params))
+
+            same = np.array_equal(
+                result(needed), result(card.defaults()), equal_nan=True
+            )
+            yield f"{what} without parameters", 0.0 if same else np.inf
+
+    return settled(card, "the card's defaults are the code's", cases(), 0.0)
+
+
 @covers(*EXAMPLES)
 def empty_batch(card: LossCard) -> Evidence:
     """No examples give no losses and no error."""
@@ -251,6 +291,36 @@ def extreme_input(kind: Kind, reach: float = 1e4) -> Arrays:
     logits = np.concatenate([logits, logits])
     labels = np.concatenate([labels, np.zeros_like(labels)])
     return logits, np.eye(4)[labels] if kind == "targets" else labels
+
+
+@covers("labels", "targets")
+def ruled_out(card: LossCard) -> Evidence:
+    """A class with logit -inf is as one that is far behind, if that has a limit.
+
+    It is not the true class, nor has it any of the target. A loss that grows without
+    bound as a wrong class falls behind has no such limit, and is left aside.
+    """
+
+    def cases() -> Iterator[tuple[str, float]]:
+        logits, truth = card.sample(rng())
+        out = np.eye(logits.shape[-1], dtype=bool)[
+            (truth if card.kind == "labels" else truth.argmax(-1)) - 1
+        ]
+        if card.kind == "targets":
+            truth = np.where(out, 0.0, truth)
+            truth = truth / truth.sum(-1, keepdims=True)
+        for params in card.settings(3):
+            farther, far, off = (
+                value_and_gradient(card, (np.where(out, z, logits), truth), params)
+                for z in (-2e4, -1e4, -np.inf)
+            )
+            known = not any(bool(each.isnan().any()) for each in (*farther, *far))
+            if not known or max(map(gap, farther, far)) <= 1e-12:
+                yield f"a class that is out at {params}", max(map(gap, off, far))
+            else:
+                yield f"no limit at {params}", 0.0
+
+    return settled(card, "a class at -inf is as one far behind", cases(), 1e-12)
 
 
 @covers(*EXAMPLES)

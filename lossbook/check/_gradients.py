@@ -175,7 +175,7 @@ def slope(card: LossCard) -> Evidence:
         derivative = sympy.lambdify(names, card.formula.slope(card.params), "numpy")
         written = card.formula.numpy(card.params)
         _, variable = _variable(card, card.sample(rng()))
-        step = 1e-6 * np.minimum(np.abs(variable), np.abs(1 - variable))
+        step = 1e-5 * np.minimum(np.abs(variable), np.abs(1 - variable))
         for params in card.settings():
             up, down = (
                 np.broadcast_to(written(variable + s, **params), variable.shape)

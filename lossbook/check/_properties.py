@@ -44,7 +44,8 @@ def properties(card: LossCard) -> Evidence:
     """Every property on the card stands, over the whole range of the parameters."""
 
     def cases() -> Iterator[tuple[str, float]]:
-        for params in card.settings(6):
+        special = (card.defaults() | {**case.params} for case in card.special_cases)
+        for params in (*card.settings(6), *special):
             for name in PROPERTIES:
                 yield _verdict(card, name, params)
             for name in ("lower", "upper", "lipschitz"):
@@ -270,7 +271,13 @@ def recovery(card: LossCard) -> Evidence:
             possible = ((truths >= 0) & (truths <= 1)).all(-1)
             if not possible.any():
                 yield f"a posterior at {params} (none is possible)", np.inf
+            yield (
+                f"an impossible output at {params}",
+                _wrongly_excluded(card, outputs, np.asarray(~possible), params),
+            )
             z, eta = outputs[possible], truths[possible]
+            sums = eta.sum(-1)
+            yield f"the sum over the classes at {params}", gap(sums, np.ones_like(sums))
             slope = _expected_gradient(card, z, eta, params)
             yield f"the expected gradient at {params}", float(np.abs(slope).max())
             cost = _expected_hard(card, z, eta, params)
@@ -283,6 +290,21 @@ def recovery(card: LossCard) -> Evidence:
     return settled(
         card, "outputs are optimal at the recovered posterior", cases(), 1e-9
     )
+
+
+def _wrongly_excluded(
+    card: LossCard, outputs: np.ndarray, excluded: np.ndarray, params: Params
+) -> float:
+    """Return 1 if an excluded output is optimal where one label is certain."""
+    classes = 2 if outputs.ndim == 1 else outputs.shape[-1]
+    for certain in np.eye(classes):
+        eta = np.broadcast_to(certain, (len(outputs), classes))
+        slope = np.abs(_expected_gradient(card, outputs, eta, params))
+        flat = slope.reshape(len(outputs), -1).max(-1) <= TOLERANCE
+        cost = _expected_hard(card, outputs, eta, params)
+        if (excluded & flat & (cost <= cost.min() + TOLERANCE)).any():
+            return 1.0
+    return 0.0
 
 
 @refutes

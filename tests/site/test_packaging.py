@@ -13,6 +13,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tools import environment
 from tools.paths import ROOT
 from tools.repository import address, copies
 
@@ -124,7 +125,7 @@ def test_the_package_sets_no_ceiling():
     assert not [text for text in PROJECT["dependencies"] if "<" in text or "==" in text]
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize("name", environment.PEERS)
 def test_the_lock_satisfies_the_ranges(name):
     lock = requirements("constraints.txt")
     for project, requirement in requirements(name).items():

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tools import cli, lock, repository
+from tools import cli, environment, lock, repository, testing
 from tools.console import Stopped
 from tools.paths import ROOT
 
@@ -57,6 +57,28 @@ def test_the_lock_names_public_versions():
     text = lock.constraints_from("numpy==2.0\ntorch==2.13.0+cpu\n\n")
     assert text.endswith("numpy==2.0\ntorch==2.13.0\n")
     assert lock.locked_torch(text) == "2.13.0"
+
+
+def test_the_lock_covers_every_environment():
+    assert set(environment.PEERS) < set(lock.REQUIREMENTS)
+
+
+@pytest.fixture
+def prepared(monkeypatch):
+    """What a verb sets up and runs, without doing it."""
+    calls = []
+    monkeypatch.setattr(cli.environment, "ensure", lambda *names: calls.append(names))
+    monkeypatch.setattr(cli.browser, "find_or_install", lambda: None)
+    monkeypatch.setattr(cli.testing, "run", lambda stages: calls.append(stages) or 0)
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("verb", "stages"), [("peers", [testing.PEERS]), ("test", testing.STAGES)]
+)
+def test_other_libraries_are_set_up_before_they_are_compared(prepared, verb, stages):
+    assert cli.main([verb]) == 0
+    assert prepared == [(environment.PEERS,), stages]
 
 
 @pytest.mark.parametrize("arguments", [[], ["lossbook"], ["http://a/b"], ["a", "b"]])

@@ -11,7 +11,7 @@ from tools.console import Stopped
 @pytest.fixture
 def installed(tmp_path, monkeypatch):
     """A root with requirement files, and a record of what would be installed."""
-    files = [*environment.DEVELOPER, *environment.PACKAGE, "constraints.txt"]
+    files = [*environment.PEERS, *environment.PACKAGE, "constraints.txt"]
     for name in files:
         (tmp_path / name).write_text(name)
     venv = tmp_path / ".venv"
@@ -55,6 +55,14 @@ def test_the_tests_need_more_and_the_book_then_needs_nothing(installed):
     environment.ensure(environment.DEVELOPER)
     environment.ensure()
     assert calls == ["create", environment.READER, environment.DEVELOPER]
+
+
+def test_other_libraries_are_set_up_beside_all_else(installed):
+    _, calls = installed
+    environment.ensure(environment.PEERS)
+    environment.ensure(environment.DEVELOPER)
+    environment.ensure()
+    assert calls == ["create", environment.PEERS]
 
 
 def test_an_interrupted_installation_is_done_again(installed, monkeypatch):

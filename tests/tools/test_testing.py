@@ -69,6 +69,11 @@ def test_counts_add_up_over_stages():
     assert testing.totals(results) == (6, 4)
 
 
+def test_other_libraries_come_after_the_unit_tests():
+    titles = [each.title for each in testing.STAGES]
+    assert titles.index("other libraries") == titles.index("unit tests") + 1
+
+
 def test_the_browser_tests_come_after_the_site():
     titles = [each.title for each in testing.STAGES]
     assert titles.index("site from stored notebooks") < titles.index(

@@ -3,11 +3,11 @@
 import math
 
 import numpy as np
-from torch.nn.functional import logsigmoid
+import torch
+from torch import Tensor
 
-from lossbook import validate
 from lossbook.card import Formula, LossCard, Properties
-from lossbook.ops import upcast
+from lossbook.ops import binary_loss, log_sigmoids, mixed_log
 from lossbook.shapes import NpPerExample, NpScores, PerExample, Probabilities, Scores
 
 
@@ -28,12 +28,17 @@ def binary_cross_entropy(scores: Scores, targets: Probabilities) -> PerExample:
     >>> binary_cross_entropy(torch.tensor([2.0, -2.0]), torch.tensor([1.0, 1.0]))
     tensor([0.1269, 2.1269])
     """
-    validate.scores_and_targets(scores, targets)
-    z = upcast(scores)
-    t = targets.to(z.dtype)
-    # Two log-sigmoids, no difference: right to the last digit at either end.
-    loss = -t * logsigmoid(z) - (1 - t) * logsigmoid(-z)
-    return validate.explain_nan("scores", scores, loss)
+    return binary_loss(scores, targets, value, slope)
+
+
+def value(scores: Tensor, targets: Tensor) -> Tensor:
+    """Return -t log p - (1 - t) log(1 - p), with p = sigmoid(score)."""
+    return -mixed_log(targets, *log_sigmoids(scores))
+
+
+def slope(scores: Tensor, targets: Tensor) -> Tensor:
+    """Return p - t as (1 - t) p - t (1 - p), which keeps its digits near 0."""
+    return torch.lerp(scores.sigmoid(), -(-scores).sigmoid(), targets)
 
 
 def binary_cross_entropy_ref(

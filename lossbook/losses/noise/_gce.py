@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from lossbook.card import Formula, LossCard, Param, Properties, SpecialCase
-from lossbook.ops import psi_loss
+from lossbook.ops import expm1, psi_loss
 from lossbook.shapes import (
     Labels,
     Logits,
@@ -41,7 +41,7 @@ def gce(logits: Logits, labels: Labels, *, q: Parameter = 0.7) -> PerExample:
 
 def psi(log_p: Tensor, log_not_p: Tensor, *, q: Parameter) -> Tensor:
     """Return (1 - p^q) / q."""
-    return -(q * log_p).expm1() / q
+    return -expm1(q * log_p) / q
 
 
 def factor(log_p: Tensor, log_not_p: Tensor, *, q: Parameter) -> Tensor:

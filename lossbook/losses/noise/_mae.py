@@ -67,4 +67,8 @@ CARD = LossCard(
         upper=2.0,
         lipschitz=math.sqrt(2) / 2,
     ),
+    peers={
+        "torch.nn.functional.l1_loss": "Takes probabilities and one-hot targets, and "
+        "averages over the classes too: this loss over C."
+    },
 )

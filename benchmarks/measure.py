@@ -1,0 +1,111 @@
+"""How it is measured: interleaved rounds, the least of each, one thread.
+
+Every subject is timed once a round, in a random order that is new in each round, with
+garbage collection off. The clock is the thread's own, which stands still while other
+programs have the processor; the least of the rounds is what the computation takes at
+best. The time is that of the loss, its mean, and the gradient in the logits.
+"""
+
+import gc
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from benchmarks.cases import BASELINE, Size, Subject, batch
+
+LIMIT = "memory limit"
+Step = Callable[[], object]
+
+
+def rows_of(size: Size, chosen: list[Subject]) -> list[dict[str, Any]]:
+    """One row a subject and scale, at a size."""
+    steps: dict[tuple[str, float], Step] = {}
+    about: dict[str, Subject] = {each.name: each for each in chosen}
+    units = 0
+    for scale in size.scales:
+        logits, truth = batch(size, scale)
+        units = logits.numel() * logits.element_size()
+        for each in chosen:
+            if each.kind in size.kinds:
+                loss = each.make(size.classes)
+                steps[each.name, scale] = _step(loss, logits, truth[each.kind])
+    read, written = logits.detach(), torch.zeros_like(logits.detach())
+    steps[LIMIT, size.scales[0]] = lambda: written.copy_(read)
+    with one_thread():
+        seconds = least(steps, size.rounds)
+        peaks = {key: peak_bytes(step) / units for key, step in steps.items()}
+    return [
+        {
+            "subject": name,
+            "kind": about[name].kind if name in about else "",
+            "n": size.n,
+            "classes": size.classes,
+            "scale": scale,
+            "milliseconds": 1e3 * taken,
+            "ratio": taken / seconds[BASELINE, scale],
+            "peak": peaks[name, scale],
+            "code": about[name].code if name in about else "",
+        }
+        for (name, scale), taken in seconds.items()
+    ]
+
+
+def _step(loss: Callable[..., Any], logits: torch.Tensor, truth: torch.Tensor) -> Step:
+    """Loss, mean and gradient."""
+
+    def step() -> None:
+        loss(logits, truth).mean().backward()
+        logits.grad = None
+
+    return step
+
+
+def least(steps: dict[Any, Step], rounds: int) -> dict[Any, float]:
+    """The least seconds of each step, over interleaved rounds; one more warms up."""
+    order = list(steps)
+    draw = random.Random(0)
+    seconds = dict.fromkeys(steps, float("inf"))
+    for number in range(rounds + 1):
+        draw.shuffle(order)
+        for key in order:
+            start = time.thread_time()
+            steps[key]()
+            taken = time.thread_time() - start
+            if number:
+                seconds[key] = min(seconds[key], taken)
+    return seconds
+
+
+def peak_bytes(step: Step) -> int:
+    """The most memory that a step holds at once beyond what was held before.
+
+    The profiler sees every allocation and release, so this number is exact.
+    """
+    step()
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
+        step()
+    now = peak = 0
+    for event in found.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            now += event.nbytes()
+            peak = max(peak, now)
+    return peak
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread, no garbage collection."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        torch.set_num_threads(threads)

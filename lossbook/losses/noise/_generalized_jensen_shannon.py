@@ -1,0 +1,143 @@
+"""Generalized Jensen-Shannon divergence between one-hot label and prediction."""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from lossbook.card import Formula, LossCard, Param, Properties
+from lossbook.ops import psi_loss
+from lossbook.shapes import (
+    Labels,
+    Logits,
+    NpLabels,
+    NpLogits,
+    NpPerExample,
+    Parameter,
+    PerExample,
+)
+
+
+def generalized_jensen_shannon(
+    logits: Logits, labels: Labels, *, pi: Parameter = 0.5
+) -> PerExample:
+    """Return (pi KL(e_y, m) + (1 - pi) KL(p, m)) / Z, with m = pi e_y + (1 - pi) p.
+
+    Here p = softmax(logits) and Z = -(1 - pi) log(1 - pi). As pi falls to 0 this tends
+    to cross-entropy. As pi rises to 1 it tends to 1 - p_y, half of MAE, but no faster
+    than 1 / log(1 / (1 - pi)) tends to 0.
+
+    Args:
+        logits: (..., C), unnormalized log-probabilities.
+        labels: (...), the true class, 0 to C - 1.
+        pi: weight of the label in m, between 0 and 1, both excluded.
+
+    Returns:
+        (...), between 0 and the entropy of (pi, 1 - pi) over Z.
+
+    Raises:
+        ValueError: for labels outside of the classes, or logits that are nan.
+
+    >>> import torch
+    >>> generalized_jensen_shannon(torch.tensor([[2.0, 0.0]]), torch.tensor([0]))
+    tensor([0.1247])
+    """
+    return psi_loss(logits, labels, psi, factor, pi=pi)
+
+
+def psi(log_p: Tensor, log_not_p: Tensor, *, pi: Parameter) -> Tensor:
+    """Return c - (pi log m + (1 - pi) p log(1 + pi c / p)) / Z, with c = 1 - p.
+
+    m = p + pi c is the label's share of the mixture. Both terms are small where pi or c
+    is, so that dividing by Z loses nothing.
+    """
+    pi, rest = _shares(pi, log_p)
+    log_p = _finite(log_p)
+    surplus = softplus(pi.log() + log_not_p - log_p)  # log(1 + pi c / p)
+    away = rest * log_not_p.exp()  # 1 - m
+    log_m = torch.where(
+        away < 0.5,
+        torch.log1p(-away.clamp(max=0.5)),
+        torch.logaddexp(log_p, pi.log() + log_not_p),
+    )
+    mixed = pi * log_m + rest * log_p.exp() * surplus
+    return log_not_p.exp() + mixed / (rest * torch.log1p(-pi))
+
+
+def factor(log_p: Tensor, log_not_p: Tensor, *, pi: Parameter) -> Tensor:
+    """Return g(p) = -p log(1 + pi / ((1 - pi) p)) / log(1 - pi)."""
+    pi, rest = _shares(pi, log_p)
+    log_p = _finite(log_p)
+    return -log_p.exp() * softplus(pi.log() - rest.log() - log_p) / torch.log1p(-pi)
+
+
+def _shares(pi: Parameter, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Return pi and 1 - pi, each rounded by itself."""
+
+    def tensor(share: Parameter) -> Tensor:
+        return torch.as_tensor(share, dtype=like.dtype, device=like.device)
+
+    return tensor(pi), tensor(1 - pi)
+
+
+def _finite(log_p: Tensor) -> Tensor:
+    """Return log p, with a number in the place of log 0: 0 times it is 0."""
+    return log_p.clamp(min=torch.finfo(log_p.dtype).min / 4)
+
+
+def generalized_jensen_shannon_ref(
+    logits: NpLogits, labels: NpLabels, *, pi: float = 0.5
+) -> tuple[NpPerExample, NpLogits]:
+    """Loss and gradient: the divergence as defined; log(p_y / m_y) gives its slope."""
+    p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    e_y = np.eye(logits.shape[-1])[labels]
+    m = pi * e_y + (1 - pi) * p
+    m_y, p_y = ((e_y * a).sum(-1, keepdims=True) for a in (m, p))
+    from_label = -np.log(m_y[..., 0])
+    from_model = (p * np.log(p / m)).sum(-1)
+    scale = -(1 - pi) * np.log(1 - pi)
+    slope = (1 - pi) * np.log(p_y / m_y) / scale - 1
+    loss = (pi * from_label + (1 - pi) * from_model) / scale
+    return loss, slope * p_y * (e_y - p)
+
+
+def recovered(logits: NpLogits, *, pi: float = 0.5) -> NpLogits:
+    """Return the posterior at which these logits are optimal: in ratio p_i / g(p_i)."""
+    p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    odds = 1 / np.log(1 + pi / ((1 - pi) * p))
+    return odds / odds.sum(-1, keepdims=True)
+
+
+CARD = LossCard(
+    name="Generalized Jensen-Shannon divergence",
+    family="noise",
+    kind="labels",
+    fn=generalized_jensen_shannon,
+    ref=generalized_jensen_shannon_ref,
+    summary="A bounded divergence on the road from cross-entropy to MAE.",
+    cite="englesson2021generalized",
+    formula=Formula(
+        expr="1 - p + (pi * log(pi + (1 - pi) * p)"
+        " + (1 - pi) * p * log(1 + pi * (1 - p) / p)) / ((1 - pi) * log(1 - pi))",
+        derivative="-1 + log(1 + pi * (1 - p) / p) / log(1 - pi)",
+    ),
+    recovery=recovered,
+    params={
+        "pi": Param(default=0.5, low=0.1, high=0.9, meaning="weight of the label"),
+    },
+    properties=Properties(
+        convex=False,
+        strictly_proper=False,
+        calibrated=True,
+        symmetric=False,
+        monotone=True,
+        shift_invariant=True,
+        upper=lambda pi: 1 + pi * math.log(pi) / ((1 - pi) * math.log(1 - pi)),
+    ),
+    peers={
+        "scipy.spatial.distance.jensenshannon": "Gives the square root of the "
+        "divergence at pi = 0.5, before it is divided by Z = log(2) / 2."
+    },
+)

@@ -1,0 +1,142 @@
+"""The benchmark: what it counts, what it stores, and whether that is still true."""
+
+import pandas as pd
+import pytest
+import torch
+
+from benchmarks import cases, measure, store
+from benchmarks.__main__ import main
+from lossbook.losses import CATALOGUE
+from tools import pages
+
+LOSS = """
+def tilted(logits):
+    \"\"\"Says something.\"\"\"
+    return logits.sum()  # a comment
+
+
+def tilted_ref(logits):
+    return logits
+
+
+CARD = 1
+"""
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    path = tmp_path_factory.mktemp("bench") / "bench.parquet"
+    assert main(["--quick", "--to", str(path)]) == 0
+    return path
+
+
+def test_every_loss_with_examples_is_measured(measured):
+    frame = store.read(measured)
+    names = {f"lossbook {k}" for k, c in CATALOGUE.items() if c.kind in cases.KINDS}
+    assert names <= set(frame.subject)
+    assert list(frame.columns) == store.COLUMNS
+    assert (frame[frame.subject == cases.BASELINE].ratio == 1).all()
+    assert not cases.missing(frame)
+    assert not cases.changed(frame)
+
+
+def test_rows_carry_machine_versions_and_key(measured):
+    told = store.read(measured).attrs
+    assert told["torch"] == torch.__version__
+    assert told["key"] == store.shared_key()
+    assert all(told.values())
+
+
+def test_memory_is_counted_exactly():
+    def step():
+        first = torch.empty(1000)
+        torch.empty(3000)
+        return first + torch.empty(1000)
+
+    # 1000 and 3000 numbers at once; later only 3 times 1000.
+    assert measure.peak_bytes(step) == 4 * 4000
+
+
+def test_the_least_of_interleaved_rounds_counts():
+    calls = []
+    steps = {name: lambda name=name: calls.append(name) for name in "abc"}
+    seconds = measure.least(steps, 4)
+    rounds = [calls[i : i + 3] for i in range(0, 15, 3)]
+    assert all(sorted(each) == ["a", "b", "c"] for each in rounds)
+    assert len({tuple(each) for each in rounds}) > 1
+    assert all(0 < each < 1 for each in seconds.values())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "same"),
+    [
+        ("Says something", "Says more", True),
+        ("a comment", "another", True),
+        ("return logits\n", "return -logits\n", True),
+        ("CARD = 1", "CARD = 2", True),
+        ("logits.sum()", "logits.mean()", False),
+    ],
+)
+def test_the_key_is_that_of_the_timed_code(old, new, same, tmp_path):
+    before, after = tmp_path / "before.py", tmp_path / "after.py"
+    before.write_text(LOSS)
+    assert old in LOSS
+    after.write_text(LOSS.replace(old, new))
+    assert (store.code_key(before) == store.code_key(after)) is same
+
+
+def test_a_part_joins_the_rows_of_the_same_code_only(measured, tmp_path, capsys):
+    before = store.read(measured)
+    assert main(["--quick", "--only", "focal", "--to", str(measured)]) == 0
+    after = store.read(measured)
+    assert list(after.subject) == list(before.subject)
+    untouched = before.subject == "lossbook mae"
+    pd.testing.assert_frame_equal(after[untouched], before[untouched])
+    after.attrs["key"] = "other"
+    after.to_parquet(tmp_path / "other.parquet")
+    for name in ("other", "none"):
+        with pytest.raises(ValueError, match="run `make bench`"):
+            store.others([], tmp_path / f"{name}.parquet")
+
+
+def test_a_quick_run_is_never_kept(capsys):
+    with pytest.raises(SystemExit):
+        main(["--quick"])
+    assert "no measurement to keep" in capsys.readouterr().err
+
+
+def test_the_page_shows_ratios_and_their_code(measured):
+    text = pages.speed_page(store.read(measured))
+    assert "`lossbook focal`" in text
+    assert "* - `torch cross_entropy`\n  - 1.00\n" in text
+    assert store.shared_key() in text
+    assert "`make bench` renews" not in text
+    assert "Changed since" not in text
+
+
+def test_the_page_says_what_is_stale(measured):
+    frame = store.read(measured)
+    frame.attrs["key"] = "other"
+    frame = frame[frame.subject != "lossbook mae"]
+    frame.loc[frame.subject == "lossbook focal", "code"] = "other"
+    text = pages.speed_page(frame)
+    assert "`make bench` renews" in text
+    assert "Changed since: `lossbook focal`." in text
+    assert "Not measured yet: `lossbook mae`." in text
+
+
+def test_the_page_is_there_without_rows():
+    assert "`make bench` measures" in pages.speed_page(None)
+
+
+def test_the_stored_rows_are_those_of_this_code():
+    """Fails when a kernel or a measured loss has changed: run `make bench`."""
+    frame = store.read()
+    assert frame is not None, "book/results/bench.parquet is missing: run `make bench`"
+    key = frame.attrs["key"]
+    assert key == store.shared_key(), "the kernels have changed: run `make bench`"
+    changed = cases.changed(frame)
+    assert not changed, (
+        f"{', '.join(changed)} changed: run `make bench`, or for these alone "
+        "`make bench BENCH='--only NAME'`"
+    )
