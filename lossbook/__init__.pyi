@@ -13,6 +13,7 @@ from . import (
     metrics,
     ops,
     plots,
+    schedules,
     stats,
     style,
     tables,
@@ -21,7 +22,21 @@ from . import (
 )
 from ._compare import Comparison, compare
 from .criterion import Criterion
-from .losses.combine import BackwardCorrection, ForwardCorrection, active_passive
+from .losses.adaptive import (
+    AdaFocal,
+    DynamicWeightAverage,
+    GradNorm,
+    UncertaintyWeighting,
+    barron,
+    ohem,
+    self_paced,
+)
+from .losses.combine import (
+    BackwardCorrection,
+    ForwardCorrection,
+    Mixture,
+    active_passive,
+)
 from .losses.entropy import (
     binary_cross_entropy,
     confidence_penalty,
@@ -93,25 +108,31 @@ from .trees import Hierarchy
 __version__: str
 __all__ = [
     "LDAM",
+    "AdaFocal",
     "BackwardCorrection",
     "BalancedSoftmax",
     "Comparison",
     "ConditionalSoftmax",
     "Criterion",
+    "DynamicWeightAverage",
     "EarlyLearning",
     "Equalized",
     "ForwardCorrection",
+    "GradNorm",
     "HierarchicalCrossEntropy",
     "Hierarchy",
     "LevelwiseCrossEntropy",
     "LogitAdjusted",
+    "Mixture",
     "PathConsistency",
     "SoftTreeWasserstein",
     "TreeSoftLabels",
     "TreeWasserstein",
+    "UncertaintyWeighting",
     "active_passive",
     "adjust_logits",
     "asymmetric",
+    "barron",
     "bi_tempered",
     "binary_cross_entropy",
     "binary_focal",
@@ -149,6 +170,7 @@ __all__ = [
     "metrics",
     "modified_huber",
     "nce",
+    "ohem",
     "ops",
     "persistence_0d",
     "plots",
@@ -157,6 +179,8 @@ __all__ = [
     "rce",
     "savage",
     "sce",
+    "schedules",
+    "self_paced",
     "sigmoid_loss",
     "smooth_hinge",
     "soft_bootstrap",

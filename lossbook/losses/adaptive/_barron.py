@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lossbook import validate
 from lossbook.card import Formula, LossCard, Param, Properties, SpecialCase
-from lossbook.ops import upcast
+from lossbook.ops import expm1, upcast
 from lossbook.shapes import (
     NpPerExample,
     NpScores,
@@ -85,10 +85,10 @@ def _rho(u: Tensor, alpha: Tensor) -> Tensor:
     # Each branch meets numbers that it can take where the other is chosen.
     series = b * log / 2 * _expm1_ratio(torch.where(near, t, 0.0))
     a = torch.where(between == 0, 1.0, between)
-    power = b / a * torch.where(near, 1.0, t).expm1()
+    power = b / a * expm1(torch.where(near, 1.0, t))
     rho = torch.where(near, series, power)
     rho = torch.where(square, u / 2, rho)
-    return torch.where(welsch, -(-u / 2).expm1(), rho)
+    return torch.where(welsch, -expm1(-u / 2), rho)
 
 
 def _expm1_ratio(t: Tensor) -> Tensor:

@@ -35,8 +35,8 @@ def ohem(losses: PerExample, *, keep: Parameter = 0.25) -> PerBatch:
     validate.losses(losses)
     ranked = upcast(losses).flatten().sort(descending=True).values
     count = keep * ranked.numel()
-    rank = torch.arange(ranked.numel(), device=ranked.device)
-    weight = (count - rank).clamp(0, 1).to(ranked.dtype)
+    rank = torch.arange(ranked.numel(), dtype=ranked.dtype, device=ranked.device)
+    weight = (count - rank).clamp(0, 1)
     return validate.explain_nan("losses", losses, (weight * ranked).sum() / count)
 
 

@@ -12,10 +12,10 @@ from lossbook.shapes import NpPerExample, Parameter, PerExample
 def self_paced(losses: PerExample, *, threshold: Parameter) -> PerExample:
     """Return min(loss, threshold) per example.
 
-    Self-paced learning chooses a weight v in [0, 1] for each example, to make the sum of
-    v * loss - threshold * v small: v is 1 below the threshold and 0 from it up. What is
-    left when v is chosen so is min(loss, threshold) - threshold: each loss is cut off,
-    and hard examples have no gradient. Raising the threshold lets them in.
+    Self-paced learning gives each example a weight v in [0, 1], the one that makes
+    v * loss - threshold * v least: v is 1 below the threshold and 0 from it up. What
+    is left then is min(loss, threshold) - threshold: each loss is cut off, and hard
+    examples have no gradient. Raising the threshold lets them in.
 
     Args:
         losses: (...), one loss an example, of any loss.

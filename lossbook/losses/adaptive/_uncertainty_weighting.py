@@ -64,13 +64,7 @@ class UncertaintyWeighting(nn.Module):
         Raises:
             ValueError: for another number of terms, or losses that are nan.
         """
-        validate.losses(losses)
-        terms = len(self.log_variances)
-        if losses.ndim == 0 or losses.shape[-1] != terms:
-            raise ValueError(
-                f"losses must have a last axis with one entry a term, {terms}, got "
-                f"shape {tuple(losses.shape)}"
-            )
+        validate.terms(losses, len(self.log_variances))
         x = upcast(losses)
         s = self.log_variances.to(x.dtype)
         return validate.explain_nan("losses", losses, ((-s).exp() * x + s).sum(-1))
