@@ -141,6 +141,12 @@ CARD = LossCard(
         "scale": Param(default=1.0, low=0.1, high=5.0, meaning="scale of x", tex="c"),
     },
     special_cases=(SpecialCase(of="squared", params={"alpha": 2.0}, factor=0.5),),
+    peers={
+        "kornia.losses.cauchy_loss": "Equal at alpha = 0.",
+        "kornia.losses.charbonnier_loss": "",
+        "kornia.losses.geman_mcclure_loss": "Equal at alpha = -2.",
+        "kornia.losses.welsch_loss": "Equal at alpha = -inf.",
+    },
     properties=Properties(
         convex=lambda alpha, scale: alpha >= 1,
         strictly_proper=False,

@@ -115,7 +115,17 @@ class Mixture:
         A term that closes over data, such as class counts, is spoken of at data drawn
         as its own card draws them.
         """
-        return _card([(_part(loss), weight) for loss, weight in self._terms()])
+        return _card(self)
+
+    @property
+    def __name__(self) -> str:
+        """The sum as one would write it."""
+        assert self.weights is not None
+        return " + ".join(
+            f"{_weight(weight)}{_name(loss)}"
+            for loss, weight in zip(self.losses, self.weights, strict=True)
+            if weight
+        )
 
     def _terms(self) -> list[tuple[Callable[..., Tensor], float]]:
         """Return the losses that count, and their weights as numbers."""
@@ -159,22 +169,39 @@ def _kind(loss: Any) -> Kind:
 
 
 def _name(loss: Any) -> str:
-    """Return a term as one would write it."""
+    """Return a term as one would write it, with the parameters that are not default."""
     bare, params = _bare(loss)
-    name = getattr(bare, "__name__", type(bare).__name__)
-    said = ", ".join(f"{key}={_short(value)}" for key, value in params.items())
-    return f"{name}({said})" if said else name
+    if isinstance(bare, Mixture):
+        return f"({bare.__name__})"
+    card = card_of(bare)
+    if card is not None and isinstance(card.fn, type):
+        params = {name: getattr(bare, name) for name in card.params}
+    default = card.defaults() if card else {}
+    name = card.key if card else repr(bare)
+    said = [
+        f"{n}={_short(v)}" for n, v in params.items() if not _same(v, default.get(n))
+    ]
+    return f"{name}({', '.join(said)})" if said else name
+
+
+def _same(value: Any, default: Any) -> bool:
+    return isinstance(value, int | float) and value == default
 
 
 def _short(value: Any) -> str:
     return f"{value:g}" if isinstance(value, int | float) else "..."
 
 
+def _weight(weight: Weight) -> str:
+    if callable(weight):
+        return "(schedule) "
+    return "" if weight == 1 else f"{weight:g} "
+
+
 @dataclass(frozen=True)
 class _Part:
     """A term's card, and its parameters."""
 
-    name: str
     card: LossCard
     params: Mapping[str, Any]
 
@@ -191,30 +218,46 @@ class _Part:
         return self.card.reference(classes, **self.params)
 
 
+def _parts(mixture: Mixture) -> list[tuple[_Part, float]]:
+    """Return the terms that count, with their weights."""
+    return [(_part(loss), weight) for loss, weight in mixture._terms()]
+
+
 def _part(loss: Any) -> _Part:
     bare, params = _bare(loss)
-    found = card_of(bare)
-    assert found is not None  # as `_kind` has seen to
-    if isinstance(bare, Mixture):
-        return _Part(f"({found.name})", found, {})
-    if isinstance(found.fn, type):
-        params = {key: getattr(bare, key) for key in found.params}
-    return _Part(_name(loss), found, {**found.defaults(), **params})
+    card = card_of(bare)
+    assert card is not None  # as `_kind` has seen to
+    if isinstance(card.fn, type):
+        params = {name: getattr(bare, name) for name in card.params}
+    return _Part(card, {**card.defaults(), **params})
 
 
-def _card(terms: list[tuple[_Part, float]]) -> LossCard:
-    """Return the card of the sum."""
-    parts = [part for part, _ in terms]
-    name = " + ".join(p.name if w == 1 else f"{w:g} {p.name}" for p, w in terms)
-    closes = any(part.card.closure is not None for part in parts)
-    draws = [part.card.draw for part in parts if part.card.draw is not None]
+@dataclass(frozen=True)
+class _Drawn:
+    """A mixture whose terms close over data, drawn for so many classes."""
 
-    def mixture(*arrays: Tensor, classes: int = CLASSES) -> Tensor:
-        each = [w * part.made(classes)(*arrays) for part, w in terms]
+    mixture: Mixture
+
+    def __call__(self, *arrays: Tensor, classes: int) -> Tensor:
+        """Return the sum."""
+        each = [w * part.made(classes)(*arrays) for part, w in _parts(self.mixture)]
         total: Tensor = sum(each[1:], each[0])
         return total
 
-    def mixture_ref(*arrays: Any, classes: int = CLASSES) -> tuple[Any, Any]:
+    @property
+    def __name__(self) -> str:
+        """The name of the mixture."""
+        return self.mixture.__name__
+
+
+def _card(mixture: Mixture) -> LossCard:
+    """Return the card of a sum."""
+    terms, name = _parts(mixture), mixture.__name__
+    parts = [part for part, _ in terms]
+    closes = any(part.card.closure is not None for part in parts)
+    draws = [part.card.draw for part in parts if part.card.draw is not None]
+
+    def reference(*arrays: Any, classes: int = CLASSES) -> tuple[Any, Any]:
         each = [part.reference(classes)(*arrays) for part in parts]
         weights = [w for _, w in terms]
         loss = sum(w * a for w, (a, _) in zip(weights, each, strict=True))
@@ -224,8 +267,8 @@ def _card(terms: list[tuple[_Part, float]]) -> LossCard:
         name=name,
         family="combine",
         kind=parts[0].card.kind,
-        fn=mixture,
-        ref=mixture_ref,
+        fn=_Drawn(mixture) if closes else mixture,
+        ref=reference,
         summary=f"The weighted sum {name}.",
         cite="",
         formula=_formula(terms),
@@ -250,6 +293,7 @@ def _formula(terms: list[tuple[_Part, float]]) -> Formula | None:
         numbers = all(isinstance(part.params[n], int | float) for n in params)
         if formula is None or formula.variable != first.variable or not numbers:
             return None
+        formula = _at_open_end(formula, part)
         values = {sympy.Symbol(n, real=True): part.params[n] for n in params}
         total += weight * formula.expression(params).subs(values)
         slope += weight * formula.slope(params).subs(values)
@@ -261,6 +305,15 @@ def _formula(terms: list[tuple[_Part, float]]) -> Formula | None:
         domain=first.domain,
         derivative=str(slope),
     )
+
+
+def _at_open_end(formula: Formula, part: _Part) -> Formula:
+    """Return the limit of the formula, if a parameter is at an end with a limit."""
+    for name, ends in formula.limits.items():
+        for end, text in ends.items():
+            if part.params[name] == end:
+                return replace(formula, expr=text, derivative=None)
+    return formula
 
 
 def _properties(terms: list[tuple[_Part, float]], card: LossCard) -> Properties:
@@ -310,7 +363,7 @@ def _bounds(terms: list[tuple[_Part, float]], card: LossCard) -> dict[str, Any]:
         found[name] = None
         if all(bound is not None and math.isfinite(bound) for bound in stated):
             total = sum(w * b for b, (_, w) in zip(stated, terms, strict=True))
-            if abs(reached - total) <= 1e-6 * (1 + abs(total)):
+            if len(terms) == 1 or abs(reached - total) <= 1e-6 * (1 + abs(total)):
                 found[name] = total
         for i, bound in enumerate(stated):
             rest = others[:i] + others[i + 1 :]
