@@ -15,6 +15,7 @@ import lossbook
 from lossbook import (
     BackwardCorrection,
     Criterion,
+    ForwardCorrection,
     LogitAdjusted,
     Mixture,
     barron,
@@ -150,6 +151,21 @@ def test_what_is_not_said_may_go_either_way():
         assert check.property_of(sure, "convex")
 
 
+@pytest.mark.parametrize(
+    "mixture",
+    [
+        Mixture([partial(gce, q=torch.tensor([[0.2], [0.9]])), mae]),
+        Mixture([ForwardCorrection([[0.9, 0.1], [0.3, 0.7]], loss=mae), mae]),
+    ],
+)
+def test_nothing_is_said_of_what_no_card_speaks_of(mixture):
+    """Parameters of several models at once; a correction of another loss."""
+    card = mixture.card
+    assert card.formula is None
+    for name in [*check.PROPERTIES, "lower", "upper", "lipschitz"]:
+        assert not getattr(card.properties, name)
+
+
 def logits_and_labels():
     rng = np.random.default_rng(0)
     labels = torch.tensor(rng.integers(4, size=50))
@@ -174,7 +190,7 @@ def expected_gradient(loss, logits, eta):
 
 @pytest.mark.parametrize("c", [0.5, 2.0])
 def test_an_improper_term_moves_the_optimum(c):
-    """It rests where eta_i (1 / p_i + c) is the same for all classes, and only there."""
+    """It rests where eta_i (1 / p_i + c) is the same for all classes."""
     loss = Mixture([cross_entropy, mae], [1.0, c / 2])
     p = torch.tensor([0.6, 0.3, 0.1], dtype=torch.float64)
     eta = 1 / (1 / p + c)

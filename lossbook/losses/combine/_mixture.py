@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,15 @@ from lossbook.losses import card_of
 # Kinds whose losses are one number an example, of which two arrays are all they see.
 KINDS: tuple[Kind, ...] = ("labels", "targets", "margin", "binary", "cosine")
 CLASSES = 3  # of the inputs at which statements of the sum are looked for
+DERIVED = (
+    "convex",
+    "strictly_proper",
+    "calibrated",
+    "symmetric",
+    "monotone",
+    "shift_invariant",
+    "piecewise_constant",
+)
 SEEN = 1e-6  # a gradient of this size is not rounding
 Weight = float | Callable[[float], float]
 
@@ -62,9 +71,11 @@ class Mixture:
                 f"weights must hold one weight a loss, {len(losses)}, got "
                 f"{len(weights)}"
             )
-        kinds = {_kind(loss): _name(loss) for loss in reversed(losses)}
+        kinds: dict[Kind, str] = {}
+        for loss in losses:
+            kinds.setdefault(_kind(loss), _name(loss))
         if len(kinds) > 1:
-            (kind, name), (other, other_name), *_ = reversed(kinds.items())
+            (kind, name), (other, other_name), *_ = kinds.items()
             raise ValueError(
                 f"losses must be of one kind, got {name}, which is of kind {kind}, and "
                 f"{other_name}, which is of kind {other}"
@@ -200,14 +211,15 @@ def _weight(weight: Weight) -> str:
 
 @dataclass(frozen=True)
 class _Part:
-    """A term's card, and its parameters."""
+    """A term's card and parameters, and whether the card speaks of such a loss."""
 
     card: LossCard
     params: Mapping[str, Any]
+    known: bool
 
     def states(self, name: str) -> Any:
         """Return what the term's card says."""
-        return self.card.states(name, self.params)
+        return self.card.states(name, self.params) if self.known else None
 
     def made(self, classes: int) -> Callable[..., Any]:
         """Return the loss; one that closes over data does so as its card draws them."""
@@ -229,51 +241,51 @@ def _part(loss: Any) -> _Part:
     assert card is not None  # as `_kind` has seen to
     if isinstance(card.fn, type):
         params = {name: getattr(bare, name) for name in card.params}
-    return _Part(card, {**card.defaults(), **params})
+    params = {**card.defaults(), **params}
+    known = not any(isinstance(value, Tensor) for value in params.values())
+    if is_dataclass(bare) and not isinstance(bare, Mixture):
+        spoken = {*params, *card.closed_over()}
+        known &= all(
+            getattr(bare, field.name) is field.default
+            for field in fields(bare)
+            if field.init and field.name not in spoken
+        )
+    return _Part(card, params, known)
 
 
-@dataclass(frozen=True)
-class _Drawn:
-    """A mixture whose terms close over data, drawn for so many classes."""
-
-    mixture: Mixture
-
-    def __call__(self, *arrays: Tensor, classes: int) -> Tensor:
-        """Return the sum."""
-        each = [w * part.made(classes)(*arrays) for part, w in _parts(self.mixture)]
-        total: Tensor = sum(each[1:], each[0])
-        return total
-
-    @property
-    def __name__(self) -> str:
-        """The name of the mixture."""
-        return self.mixture.__name__
+def mixture_ref(
+    *arrays: Any, losses: Sequence[Any], weights: Sequence[float]
+) -> tuple[Any, Any]:
+    """Loss and gradient: the weighted sums of the terms' own."""
+    classes = arrays[0].shape[-1]
+    terms = _parts(Mixture(losses, weights))
+    each = [part.reference(classes)(*arrays) for part, _ in terms]
+    factors = [weight for _, weight in terms]
+    loss = sum(w * a for w, (a, _) in zip(factors, each, strict=True))
+    return loss, sum(w * b for w, (_, b) in zip(factors, each, strict=True))
 
 
 def _card(mixture: Mixture) -> LossCard:
     """Return the card of a sum."""
     terms, name = _parts(mixture), mixture.__name__
     parts = [part for part, _ in terms]
-    closes = any(part.card.closure is not None for part in parts)
     draws = [part.card.draw for part in parts if part.card.draw is not None]
 
-    def reference(*arrays: Any, classes: int = CLASSES) -> tuple[Any, Any]:
-        each = [part.reference(classes)(*arrays) for part in parts]
-        weights = [w for _, w in terms]
-        loss = sum(w * a for w, (a, _) in zip(weights, each, strict=True))
-        return loss, sum(w * b for w, (_, b) in zip(weights, each, strict=True))
+    def closure(rng: np.random.Generator, classes: int) -> Mapping[str, Any]:
+        weights = tuple(weight for _, weight in terms)
+        return {"losses": [p.made(classes) for p in parts], "weights": weights}
 
     card = LossCard(
         name=name,
         family="combine",
         kind=parts[0].card.kind,
-        fn=_Drawn(mixture) if closes else mixture,
-        ref=reference,
+        fn=Mixture,
+        ref=mixture_ref,
         summary=f"The weighted sum {name}.",
         cite="",
         formula=_formula(terms),
         stackable=all(part.card.stackable for part in parts),
-        closure=(lambda rng, classes: {"classes": classes}) if closes else None,
+        closure=closure,
         reach=min(part.card.reach for part in parts),
         draw=draws[0] if draws else None,
     )
@@ -291,7 +303,9 @@ def _formula(terms: list[tuple[_Part, float]]) -> Formula | None:
     for part, weight in terms:
         formula, params = part.card.formula, part.card.params
         numbers = all(isinstance(part.params[n], int | float) for n in params)
-        if formula is None or formula.variable != first.variable or not numbers:
+        if formula is None or formula.variable != first.variable:
+            return None
+        if not numbers or not part.known:
             return None
         formula = _at_open_end(formula, part)
         values = {sympy.Symbol(n, real=True): part.params[n] for n in params}
@@ -317,22 +331,20 @@ def _at_open_end(formula: Formula, part: _Part) -> Formula:
 
 
 def _properties(terms: list[tuple[_Part, float]], card: LossCard) -> Properties:
-    """Return what follows for the sum."""
-    names = ("convex", "strictly_proper", "calibrated", "symmetric", "monotone")
-    names = (*names, "shift_invariant", "piecewise_constant")
-    stated = {name: [part.states(name) for part, _ in terms] for name in names}
+    """Return what follows for the sum; nothing where a card says nothing of a term."""
+    if not all(part.known for part, _ in terms):
+        return Properties(lower=None)
+    stated = {name: [part.states(name) for part, _ in terms] for name in DERIVED}
     if len(terms) == 1:
         said = {name: values[0] for name, values in stated.items()}
     else:
-        said = {name: True if all(stated[name]) else None for name in names}
+        said = {name: True if all(stated[name]) else None for name in DERIVED}
         # Of calibrated losses each may have its own way to be right.
         said["calibrated"] = None
         for name in ("symmetric", "shift_invariant"):
-            # To what is constant, one that is not adds up to what is not.
-            if sorted(map(str, stated[name])) == [
-                "False",
-                *["True"] * (len(terms) - 1),
-            ]:
+            # What varies, added to what does not, varies.
+            varies = [value for value in stated[name] if value is not True]
+            if varies == [False]:
                 said[name] = False
     if said["strictly_proper"] is None and _slope_at_truth(card) > SEEN:
         said["strictly_proper"] = False  # the truth is not even a resting place
