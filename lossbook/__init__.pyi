@@ -13,6 +13,7 @@ from . import (
     metrics,
     ops,
     plots,
+    schedules,
     stats,
     style,
     tables,
@@ -21,6 +22,15 @@ from . import (
 )
 from ._compare import Comparison, compare
 from .criterion import Criterion
+from .losses.adaptive import (
+    AdaFocal,
+    DynamicWeightAverage,
+    GradNorm,
+    UncertaintyWeighting,
+    barron,
+    ohem,
+    self_paced,
+)
 from .losses.angular import (
     CosineHead,
     arcface,
@@ -29,7 +39,12 @@ from .losses.angular import (
     normface,
     sphereface,
 )
-from .losses.combine import BackwardCorrection, ForwardCorrection, active_passive
+from .losses.combine import (
+    BackwardCorrection,
+    ForwardCorrection,
+    Mixture,
+    active_passive,
+)
 from .losses.divergence import (
     ExactTransport,
     ExpectedCost,
@@ -133,21 +148,25 @@ from .trees import Hierarchy
 __version__: str
 __all__ = [
     "LDAM",
+    "AdaFocal",
     "BackwardCorrection",
     "BalancedSoftmax",
     "Comparison",
     "ConditionalSoftmax",
     "CosineHead",
     "Criterion",
+    "DynamicWeightAverage",
     "EarlyLearning",
     "Equalized",
     "ExactTransport",
     "ExpectedCost",
     "ForwardCorrection",
+    "GradNorm",
     "HierarchicalCrossEntropy",
     "Hierarchy",
     "LevelwiseCrossEntropy",
     "LogitAdjusted",
+    "Mixture",
     "PathConsistency",
     "Sinkhorn",
     "SinkhornDivergence",
@@ -155,11 +174,13 @@ __all__ = [
     "TreeSoftLabels",
     "TreeWasserstein",
     "UnbalancedTransport",
+    "UncertaintyWeighting",
     "active_passive",
     "adjust_logits",
     "all_triplets",
     "arcface",
     "asymmetric",
+    "barron",
     "batch_hard",
     "bi_tempered",
     "binary_cross_entropy",
@@ -213,6 +234,7 @@ __all__ = [
     "nce",
     "normface",
     "nt_xent",
+    "ohem",
     "ops",
     "persistence_0d",
     "plots",
@@ -224,6 +246,8 @@ __all__ = [
     "reverse_kl",
     "savage",
     "sce",
+    "schedules",
+    "self_paced",
     "semi_hard",
     "sigmoid_loss",
     "smooth_hinge",

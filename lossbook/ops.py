@@ -10,7 +10,6 @@ from torch import Tensor
 from lossbook import kernels, validate
 from lossbook.kernels import Elementwise, log_sigmoids, mixed_log, times_log
 from lossbook.shapes import (
-from lossbook.shapes import (
     FirstSample,
     Labels,
     Logits,
@@ -19,6 +18,7 @@ from lossbook.shapes import (
     PerExample,
     Pixels,
     Scores,
+    SecondSample,
     Signs,
     Targets,
 )
@@ -26,14 +26,17 @@ from lossbook.shapes import (
 __all__ = [
     "at_label",
     "binary_loss",
+    "expm1",
     "label_margin",
     "log_sigmoids",
     "margin_loss",
     "mixed_log",
     "over_classes",
+    "pair_squares",
     "psi_loss",
     "rival_max",
     "rival_sum",
+    "rows",
     "shifted",
     "smoothed_loss",
     "soft_counts",
@@ -41,8 +44,6 @@ __all__ = [
     "times_log",
     "upcast",
 ]
-    SecondSample,
-)
 
 HALVES = (torch.float16, torch.bfloat16)
 

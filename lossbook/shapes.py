@@ -7,6 +7,7 @@ Scores      one real number an example; its sign is the predicted class
 Signs       the true class as -1 or +1
 Pixels      one score a pixel of an image; the pixels are the last axis
 Masks       which pixels belong to the object: 0, 1, or a probability
+Terms       the losses of several terms or tasks; the terms are the last axis
 PerExample  one loss an example: nothing is averaged yet
 PerBatch    one loss for the whole batch
 Vectors     one vector an example, or one of a pair
@@ -29,6 +30,7 @@ Signs = Shaped[Tensor, "*batch"]
 Probabilities = Shaped[Tensor, "*batch"]
 Pixels = Float[Tensor, "*batch pixels"]
 Masks = Shaped[Tensor, "*batch pixels"]
+Terms = Float[Tensor, "*batch terms"]
 PerExample = Float[Tensor, "*batch"]
 PerBatch = Float[Tensor, ""]
 Vectors = Float[Tensor, "*batch dimensions"]
@@ -48,6 +50,7 @@ NpMasks = Float[ndarray, "*batch pixels"]
 NpVectors = Float[ndarray, "*batch dimensions"]
 NpMarks = Int[ndarray, "*batch"]
 NpClassVectors = Float[ndarray, "classes dimensions"]
+NpTerms = Float[ndarray, "*batch terms"]
 NpPerExample = Float[ndarray, "*batch"]
 
 Parameter = float | Tensor  # a tensor broadcasts against the loss per example

@@ -201,6 +201,16 @@ def losses(values: Any) -> None:
         )
 
 
+def terms(values: Any, count: int) -> None:
+    """Refuse what cannot be (..., T) losses of so many terms."""
+    losses(values)
+    if values.ndim == 0 or values.shape[-1] != count:
+        raise ValueError(
+            f"losses must have a last axis with one entry a term, {count} in all, got "
+            f"shape {tuple(values.shape)}"
+        )
+
+
 def index_of_examples(index: Any, labels: Tensor, examples: int) -> None:
     """Refuse what does not say of each label which of so many examples it is of."""
     _tensor("index", index)

@@ -51,6 +51,7 @@ LAYERS = {  # what each part of lossbook may import from lossbook
         "weights",
     },
     "explore": {"card", "style", "explore"},
+    "schedules": set(),
     "stats": set(),
     "plots": {"style", "plots"},
     "tables": {"card", "losses", "tables"},
