@@ -233,6 +233,21 @@ def test_nothing_cancels_near_barrons_limits(alpha):
         assert found == pytest.approx(slope, rel=1e-11, abs=1e-300)
 
 
+@pytest.mark.parametrize("alpha", [1e-3, 1e-9, 1e-15, -1e-9])
+def test_the_slope_in_alpha_is_right_near_0(alpha):
+    """For a learned alpha; there (e^t - 1) / alpha loses its digits."""
+    a = torch.tensor(alpha, dtype=torch.float64, requires_grad=True)
+    one = torch.ones(1, dtype=torch.float64)
+    (slope,) = torch.autograd.grad(barron(1 - 0.5 * one, one, alpha=a).sum(), a)
+    with mpmath.workdps(100):
+        expected = mpmath.diff(
+            lambda a: (2 - a) / a * ((mpmath.mpf(0.25) / (2 - a) + 1) ** (a / 2) - 1),
+            mpmath.mpf(alpha),
+            h=mpmath.mpf(10) ** -40,
+        )
+    assert slope.item() == pytest.approx(float(expected), rel=1e-9)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("alpha", [2.0, 2 - 1e-7, 1e-8, 0.0, -1e-8, -1e20, -math.inf])
 def test_barrons_limits_are_finite_far_out(alpha, dtype):
