@@ -79,7 +79,7 @@ def by_envelope(z: Logits, solve: Solve, *others: Any) -> PerExample:
     """
     plain = bool(kernels._forced) and kernels._forced[-1] == "plain"
     wanted = any(isinstance(o, Tensor) and o.requires_grad for o in others)
-    if plain or wanted or forward_mode() or not values_visible():
+    if plain or wanted or forward_mode() or not values_visible() or z.is_meta:
         return solve(z, False)[0]
     loss: Tensor = _Envelope.apply(z, solve)
     return loss

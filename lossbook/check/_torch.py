@@ -81,6 +81,8 @@ def _forward_mode() -> Iterator[None]:
 @covers(*PURE)
 def transforms(card: LossCard) -> Evidence:
     """torch.func's grad, jvp, vmap and hessian give what plain autograd gives."""
+    if card.opaque:
+        return nothing("it must see the numbers, as its card says")
 
     def cases() -> Iterator[tuple[str, float]]:
         arrays = card.sample(rng(), 4, 3)
@@ -155,6 +157,8 @@ def _of_each_example(
 @covers()
 def compiles(card: LossCard) -> Evidence:
     """torch.compile takes the loss as one graph, which gives the same."""
+    if card.opaque:
+        return nothing("it must see the numbers, as its card says")
 
     def cases() -> Iterator[tuple[str, float]]:
         arrays = card.sample(rng(), 8)
@@ -227,6 +231,8 @@ def device(card: LossCard) -> Evidence:
     Where there is none, the loss is run on torch's meta device, which has shapes and
     no numbers: it refuses what meets a tensor that was left on the CPU.
     """
+    if card.opaque:
+        return nothing("it must see the numbers, as its card says")
     gpu = torch.cuda.is_available()
     if not gpu and card.kind not in ONE_EACH:
         return nothing("no GPU is here to compare with")

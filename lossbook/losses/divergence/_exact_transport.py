@@ -163,6 +163,7 @@ CARD = LossCard(
     family="divergence",
     kind="targets",
     fn=ExactTransport,
+    opaque=True,
     ref=exact_transport_ref,
     summary="The least work that turns the prediction into the truth, for any costs.",
     cite="peyre2019computational",

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lossbook import transport, validate
 from lossbook.card import LossCard, Properties
-from lossbook.ops import upcast
+from lossbook.ops import rows, upcast
 from lossbook.shapes import (
     Labels,
     Logits,
@@ -64,7 +64,7 @@ class ExpectedCost:
         validate.logits_and_labels(logits, labels)
         validate.has_classes(logits, len(self.costs), "costs")
         p = upcast(logits).softmax(-1)
-        of_label = self.costs.to(p)[labels.long()]
+        of_label = rows(self.costs.to(p), labels)
         return validate.explain_nan("logits", logits, (p * of_label).sum(-1))
 
 
