@@ -11,6 +11,11 @@ from tests.peers.load import peer
 
 pytestmark = pytest.mark.peers
 
+SHOWN = [
+    ("mae", "torch.nn.functional.l1_loss"),
+    ("generalized_jensen_shannon", "scipy.spatial.distance.jensenshannon"),
+]
+
 
 def batch():
     rng = np.random.default_rng(0)
