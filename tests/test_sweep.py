@@ -116,6 +116,21 @@ def test_a_stack_is_as_one_by_one():
             assert row[name] == pytest.approx(alone[name], abs=1e-9)
 
 
+@pytest.mark.parametrize("batch_size", [3, 40])
+def test_questions_of_a_stack_know_their_model(batch_size):
+    """Three models and batches of three: an axis of models is none of examples."""
+    configs = [
+        Config(**SMALL, loss="binary_focal", params={"gamma": g}, batch_size=batch_size)
+        for g in (0.0, 1.0, 4.0)
+    ]
+    together = run_stack(configs, dtype=torch.float64)
+    alone = [run(config, dtype=torch.float64) for config in configs]
+    assert len({row["nll"] for row in together}) == 3
+    for name in ("nll", "brier"):
+        found, wanted = ([row[name] for row in rows] for rows in (together, alone))
+        np.testing.assert_allclose(found, wanted, atol=1e-9)
+
+
 def test_a_stack_of_two_groups_is_refused():
     with pytest.raises(ValueError, match="got 2 groups; use sweep"):
         run_stack([Config(**SMALL), Config(**SMALL, loss="mae")])

@@ -22,7 +22,7 @@ from lossbook.data import (
     stack,
     symmetric_noise,
 )
-from lossbook.experiment._calls import adapted, head_of, stacked_params
+from lossbook.experiment._calls import adapted, axes_of, head_of, stacked_params
 from lossbook.experiment._config import Config
 from lossbook.experiment._lockstep import train
 from lossbook.experiment._models import Models
@@ -180,10 +180,11 @@ def _trained(
 ) -> Models:
     config = made.configs[0]
     n = made.train.labels.shape[1]
+    device = device or ("cuda" if torch.cuda.is_available() else None)
     return train(
         made.train.inputs,
         made.train.labels,
-        _loss(made, dtype),
+        _loss(made, dtype, device),
         seeds=[c.seed for c in made.configs],
         classes=made.classes,
         hidden=config.hidden,
@@ -197,21 +198,23 @@ def _trained(
         weight_from=config.weight_from,
         after_epoch=after_epoch,
         dtype=dtype,
-        device=device or ("cuda" if torch.cuda.is_available() else None),
+        device=device,
     )
 
 
-def _loss(made: _Stack, dtype: torch.dtype) -> Any:
+def _loss(made: _Stack, dtype: torch.dtype, device: torch.device | str | None) -> Any:
     """Return the loss of the whole stack, or one a model if it closes over data."""
     card = made.card
     settings = [card.defaults() | dict(c.params) for c in made.configs]
     if not isinstance(card.fn, type):
-        return adapted(card, _with(card.fn, stacked_params(settings, dtype)))
+        axes = axes_of(card, made.classes)
+        params = stacked_params(settings, dtype, axes=axes, device=device)
+        return adapted(card, _with(card.fn, params))
     wanted = _needed(card.fn)
     losses = []
-    for k, (config, params) in enumerate(zip(made.configs, settings, strict=True)):
+    for k, (config, own) in enumerate(zip(made.configs, settings, strict=True)):
         closed = {name: _closed_over(name, made, config, k) for name in wanted}
-        losses.append(adapted(card, card.fn(**closed, **params)))
+        losses.append(adapted(card, card.fn(**closed, **own)))
     return losses
 
 
@@ -323,7 +326,7 @@ def _pulls(made: _Stack, models: Models) -> Row:
     """Return each class's share of the gradient's length in the logits."""
     outputs = models.outputs(made.train.inputs).detach().requires_grad_()
     labels = torch.as_tensor(made.train.labels, device=outputs.device)
-    loss = _loss(made, outputs.dtype)
+    loss = _loss(made, outputs.dtype, outputs.device)
     one = loss if callable(loss) else None
     value = one(outputs, labels) if one else loss[0](outputs[0], labels[0])
     (gradient,) = torch.autograd.grad(value.sum(), outputs)
