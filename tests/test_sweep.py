@@ -131,6 +131,17 @@ def test_questions_of_a_stack_know_their_model(batch_size):
         np.testing.assert_allclose(found, wanted, atol=1e-9)
 
 
+def test_seeds_may_draw_parts_of_several_sizes():
+    """The classes of `ordinal` are drawn, so their long tails differ in length."""
+    configs = grid(data="ordinal", imbalance=5.0, epochs=2, seed=range(4))
+    rows = run_stack(configs, dtype=torch.float64)
+    assert len({row["seen"] for row in rows}) > 1
+    assert [row["seed"] for row in rows] == [0, 1, 2, 3]
+    alone = [run(config, dtype=torch.float64) for config in configs]
+    found, wanted = ([row["nll"] for row in each] for each in (rows, alone))
+    np.testing.assert_allclose(found, wanted, atol=1e-9)
+
+
 def test_a_stack_of_two_groups_is_refused():
     with pytest.raises(ValueError, match="got 2 groups; use sweep"):
         run_stack([Config(**SMALL), Config(**SMALL, loss="mae")])

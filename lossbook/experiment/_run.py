@@ -73,6 +73,8 @@ def run_stack(
 ) -> list[Row]:
     """Train configs of one group in lockstep and return a row for each.
 
+    Where the seeds draw training parts of several sizes, those of one size go together.
+
     Args:
         configs: that agree in all but seed, noise and the loss's parameters.
         given: arrays of your own, by the name in `config.data`.
@@ -82,21 +84,33 @@ def run_stack(
     Returns:
         Rows with all fields of the config, the metrics on the test part, `fit_clean`
         and `fit_flipped` (the shares of training examples with a right and with a wrong
-        label that the model gives back), `seconds` of the whole stack divided by its
-        models, `status` ("ok", or where the model left the finite numbers; its metrics
-        are then missing) and the versions.
+        label that the model gives back), `seconds` of training and measuring divided
+        by the models that went together, `status` ("ok", or where the model left the
+        finite numbers; its metrics are then missing) and the versions.
 
     Raises:
         ValueError: for configs of different groups.
     """
+    _of_one_group(configs)
+    parts: dict[Any, list[int]] = {}
+    pairs = [task_of(config, given) for config in configs]
+    for k, (a, b) in enumerate(pairs):
+        parts.setdefault((a.inputs.shape, b.inputs.shape), []).append(k)
+    rows = {}
+    for part in parts.values():
+        made = _stacked([configs[k] for k in part], [pairs[k] for k in part])
+        rows |= dict(zip(part, _rows_of(made, dtype, device), strict=True))
+    return [rows[k] for k in range(len(configs))]
+
+
+def _rows_of(made: _Stack, dtype: torch.dtype, device: str | None) -> list[Row]:
     start = time.perf_counter()
-    made = _stacked(configs, given)
     models = _trained(made, dtype, device)
     logits = _logits(models, made.test)
     seen = _logits(models, made.train)
-    seconds = (time.perf_counter() - start) / len(configs)
+    seconds = (time.perf_counter() - start) / len(made.configs)
     rows = []
-    for k, config in enumerate(configs):
+    for k, config in enumerate(made.configs):
         failed = int(models.failed[k])
         status = "ok" if failed < 0 else f"not finite from step {failed}"
         found = dict.fromkeys(MEASURED, math.nan)
@@ -134,7 +148,7 @@ def history(
         `pull_0`, `pull_1`, ...: the share of the gradient in the logits that comes from
         the training examples of each class.
     """
-    made = _stacked([config], given)
+    made = _stacked([config], [task_of(config, given)])
     rows: list[Row] = []
 
     def note(epoch: int, models: Models) -> None:
@@ -153,14 +167,16 @@ def history(
 # --- one stack -----------------------------------------------------------------
 
 
-def _stacked(configs: Sequence[Config], given: Given | None) -> _Stack:
+def _of_one_group(configs: Sequence[Config]) -> None:
     groups = {config.group() for config in configs}
     if len(groups) != 1:
         raise ValueError(
             "configs of one stack must agree in all but seed, noise and the loss's "
             f"parameters, got {len(groups)} groups; use sweep"
         )
-    pairs = [task_of(config, given) for config in configs]
+
+
+def _stacked(configs: Sequence[Config], pairs: Sequence[tuple[Task, Task]]) -> _Stack:
     # Every task says which labels are clean, or a stack of mixed ones would not know.
     seen = stack([replace(a, clean=_clean(a)) for a, _ in pairs])
     test = stack([b for _, b in pairs])
