@@ -4,6 +4,8 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -234,6 +236,52 @@ def test_new_code_makes_new_rows(tmp_path, monkeypatch):
     table(configs, store=tmp_path)
     monkeypatch.setattr(module, "code_version", lambda loss: "changed")
     table(configs, store=tmp_path)
+    assert len(list(tmp_path.glob("*.parquet"))) == 2
+
+
+def test_the_key_of_code_forgets_nothing_that_runs():
+    """Whatever module of the package a run executes is in the key, other losses not."""
+    script = """
+    import sys, lossbook.experiment as e
+    before = set()
+    def note(frame, event, arg):
+        before.add(frame.f_code.co_filename)
+    sys.setprofile(note)
+    e.run(e.Config(data="gaussian_tree", loss="HierarchicalCrossEntropy", epochs=1,
+                   weighting="effective", outliers=0.1, noise="instance",
+                   noise_rate=0.1, hidden=()))
+    sys.setprofile(None)
+    print(*before, sep="\\n")
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    ours = {
+        path
+        for path in map(Path, found.stdout.split())
+        if module.PACKAGE in path.parents
+    }
+    names = {str(path.relative_to(module.PACKAGE)) for path in ours}
+    assert {
+        "trees.py",
+        "weights.py",
+        "validate.py",
+        "losses/hierarchy/_paths.py",
+    } <= names
+    hashed = module._sources("lossbook.losses.hierarchy._hierarchical_cross_entropy")
+    hashed |= module._sources("lossbook.experiment")
+    assert not names - {str(path.relative_to(module.PACKAGE)) for path in hashed}
+    assert not [path for path in hashed if path.name == "_focal.py"]
+
+
+@pytest.mark.parametrize("part", ["posterior", "clean"])
+def test_all_of_own_arrays_decides_the_key(tmp_path, part):
+    """Instance noise is drawn from the posterior, what is fitted told by `clean`."""
+    task = data.two_gaussians(60, rng=np.random.default_rng(0))
+    task = replace(task, clean=task.labels)
+    other = replace(task, **{part: getattr(task, part)[::-1]})
+    config = Config(data="mine", hidden=(), epochs=2, noise="instance", noise_rate=0.3)
+    for own in (task, other):
+        table([config], given={"mine": own}, store=tmp_path)
     assert len(list(tmp_path.glob("*.parquet"))) == 2
 
 
