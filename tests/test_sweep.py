@@ -26,7 +26,11 @@ def table(configs, **options):
 
 def test_a_grid_has_every_combination():
     configs = grid(
-        loss=["focal", "mae"], noise_rate=[0.0, 0.4], seed=range(3), epochs=7
+        loss=["focal", "mae"],
+        noise="pair",
+        noise_rate=[0.0, 0.4],
+        seed=range(3),
+        epochs=7,
     )
     assert len(configs) == len(set(configs)) == 12
     assert {c.epochs for c in configs} == {7}
@@ -50,6 +54,14 @@ def test_a_key_depends_on_everything_and_on_nothing_else():
     assert config.key("new code") != config.key()
 
 
+def test_a_number_has_one_key_however_it_is_spelled():
+    plain = Config(seed=1, epochs=3, imbalance=2.0, hidden=(4,))
+    numpy = Config(seed=np.int64(1), epochs=3.0, imbalance=2, hidden=(np.int32(4),))
+    assert numpy == plain
+    assert numpy.key() == plain.key()
+    assert [c.seed for c in grid(seed=np.arange(2))] == [0, 1]
+
+
 REFUSED = [
     ({"loss": "focl"}, r"loss must be a key .*, got 'focl'; did you mean 'focal'\?"),
     (
@@ -59,6 +71,15 @@ REFUSED = [
     ({"noise": "white"}, "noise must be one of none, symmetric, pair, instance, got"),
     ({"optimizer": "lbfgs"}, "optimizer must be one of adam, adamw, sgd, got 'lbfgs'"),
     ({"noise_rate": 1.2}, "noise_rate must lie between 0 and 1, got 1.2"),
+    (
+        {"noise_rate": 0.4},
+        'noise_rate must be 0 without noise, got 0.4; choose noise="symmetric", ',
+    ),
+    ({"imbalance": 0.1}, "imbalance must be at least 1, got 0.1"),
+    ({"tree": "wrong"}, "tree must be one of right, random, got 'wrong'"),
+    ({"weighting": "both"}, "weighting must be one of none, inverse, effective, got"),
+    ({"profile": "flat"}, "profile must be one of exponential, step, got 'flat'"),
+    ({"epochs": 2.5}, "epochs must be a whole number, got 2.5"),
     ({"epochs": 0}, "epochs must be at least 1, got 0"),
 ]
 
