@@ -119,6 +119,30 @@ def test_every_task_can_be_drawn(name):
     assert len(train.labels) > 50
 
 
+def test_the_number_of_training_examples_is_that_of_all_classes():
+    for name in set(experiment.TASKS) - {"breast_cancer"}:
+        train, _ = task_of(Config(data=name, train=81))
+        assert len(train.labels) == 81
+
+
+@pytest.mark.parametrize("train", [90, 200, -1])
+def test_a_part_without_examples_is_refused(train):
+    own = data.moons(90, rng=np.random.default_rng(0))
+    with pytest.raises(
+        ValueError, match="train must leave both parts an example, 1 to"
+    ):
+        task_of(Config(data="own", train=train), {"own": own})
+
+
+def test_a_number_of_examples_that_cannot_be_had_is_refused():
+    message = "train must be 0 for breast_cancer, which is cut in halves, got 100"
+    with pytest.raises(ValueError, match=message):
+        task_of(Config(data="breast_cancer", train=100))
+    for part in task_of(Config(data="breast_cancer")):
+        benign, malignant = np.bincount(part.labels)
+        assert malignant == benign // 2
+
+
 def test_a_stack_is_as_one_by_one():
     """Noise rate, seed and the loss's parameter vary; float64 agrees to round-off."""
     configs = [

@@ -43,7 +43,8 @@ class Config:
 
     Attributes:
         data: a name in `experiment.TASKS`, or of arrays given to `sweep`.
-        train: training examples before any damage; 0 for what the data set gives.
+        train: training examples of all classes before any damage; 0 for what the data
+            set gives.
         noise: how training labels become wrong.
         noise_rate: the share of wrong labels, 0 to 1; 0 if `noise` is "none".
         imbalance: how many times the rarest class is rarer than the most frequent, at
