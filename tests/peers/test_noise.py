@@ -12,8 +12,8 @@ from tests.peers.load import peer
 pytestmark = pytest.mark.peers
 
 SHOWN = [
-    ("mae", "torch.nn.functional.l1_loss"),
     ("generalized_jensen_shannon", "scipy.spatial.distance.jensenshannon"),
+    ("mae", "torch.nn.functional.l1_loss"),
 ]
 
 
