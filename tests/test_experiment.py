@@ -66,6 +66,14 @@ def test_a_start_holds_no_number_that_the_data_hold(seed):
         assert abs(np.corrcoef(drawn, numbers)[0, 1]) < 0.2
 
 
+def test_a_slope_that_is_no_number_is_noted_at_the_last_step():
+    def kinked(outputs, labels):  # 0 everywhere, and its slope is nowhere a number
+        return (0 * outputs).sum(-1).sqrt()
+
+    assert trained(loss=kinked, steps=1).failed.tolist() == [1, 1, 1]
+    assert trained(steps=1).failed.tolist() == [-1, -1, -1]
+
+
 def test_a_weight_counts_like_copies():
     twice = np.concatenate([TASKS.inputs, TASKS.inputs[:, :50]], 1)
     labels = np.concatenate([TASKS.labels, TASKS.labels[:, :50]], 1)

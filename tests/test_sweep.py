@@ -224,6 +224,20 @@ def test_a_run_that_leaves_the_numbers_says_so():
     assert np.isnan(row["accuracy"])
 
 
+def test_a_run_whose_last_step_leaves_the_numbers_says_so():
+    options = {"data": "iris", "hidden": (8,), "epochs": 1, "optimizer": "sgd"}
+    row = run(Config(**options, learning_rate=1e30))
+    assert row["status"] == "not finite after training"
+    assert np.isnan(row["nll"])
+
+
+def test_a_history_goes_on_where_there_are_no_numbers():
+    config = Config(**SMALL, optimizer="sgd", learning_rate=1e38)
+    frame = experiment.history(config)
+    assert frame["epoch"].tolist() == [1, 2, 3, 4]
+    assert frame.iloc[-1, 1:].isna().all()
+
+
 @pytest.mark.parametrize("loss", ["logistic", "binary_cross_entropy", "zero_one"])
 def test_losses_of_other_kinds_ask_one_question_a_class(loss):
     row = run(Config(data="iris", loss=loss, hidden=(), epochs=30, learning_rate=0.05))

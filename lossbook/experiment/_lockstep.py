@@ -122,6 +122,9 @@ def train(
             after_epoch(
                 _epochs(step, x.shape[1], batch_size), _detached(models, failed)
             )
+    for layer in models.layers:  # the last update has no outputs to tell of it
+        for values in layer:
+            _note(~values.detach().isfinite().flatten(1).all(1), failed, steps)
     return _detached(models, failed)
 
 

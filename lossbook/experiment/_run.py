@@ -103,6 +103,15 @@ def run_stack(
     return [rows[k] for k in range(len(configs))]
 
 
+def _found(
+    logits: np.ndarray, seen: np.ndarray, made: _Stack, k: int, finite: bool
+) -> Row:
+    """Return what is measured of a model, all missing if it left the numbers."""
+    if not finite:
+        return dict.fromkeys(MEASURED, math.nan)
+    return measured(logits, made.test.labels[k]) | _fit(seen, made.train, k)
+
+
 def _rows_of(made: _Stack, dtype: torch.dtype, device: str | None) -> list[Row]:
     start = time.perf_counter()
     models = _trained(made, dtype, device)
@@ -112,12 +121,11 @@ def _rows_of(made: _Stack, dtype: torch.dtype, device: str | None) -> list[Row]:
     rows = []
     for k, config in enumerate(made.configs):
         failed = int(models.failed[k])
-        status = "ok" if failed < 0 else f"not finite from step {failed}"
-        found = dict.fromkeys(MEASURED, math.nan)
-        if failed < 0:
-            found = measured(logits[k], made.test.labels[k]) | _fit(
-                seen[k], made.train, k
-            )
+        finite = bool(np.isfinite(logits[k]).all() and np.isfinite(seen[k]).all())
+        status = "ok" if finite else "not finite after training"
+        if failed >= 0:
+            status = f"not finite from step {failed}"
+        found = _found(logits[k], seen[k], made, k, status == "ok")
         rows.append(
             config.row()
             | {"classes": made.classes, "seen": len(made.train.labels[k])}
@@ -146,19 +154,21 @@ def history(
     Returns:
         Columns `epoch`, the metrics on the test part, `fit_clean`, `fit_flipped`, and
         `pull_0`, `pull_1`, ...: the share of the gradient in the logits that comes from
-        the training examples of each class.
+        the training examples of each class. All are missing where the model has left
+        the finite numbers.
     """
     made = _stacked([config], [task_of(config, given)])
     rows: list[Row] = []
 
     def note(epoch: int, models: Models) -> None:
         logits, seen = _logits(models, made.test)[0], _logits(models, made.train)[0]
-        rows.append(
-            {"epoch": epoch}
-            | measured(logits, made.test.labels[0])
-            | _fit(seen, made.train, 0)
-            | _pulls(made, models)
+        finite = bool(np.isfinite(logits).all() and np.isfinite(seen).all())
+        pulls = (
+            _pulls(made, models)
+            if finite
+            else {f"pull_{c}": math.nan for c in range(made.classes)}
         )
+        rows.append({"epoch": epoch} | _found(logits, seen, made, 0, finite) | pulls)
 
     _trained(made, dtype, device, after_epoch=note)
     return pd.DataFrame(rows)
