@@ -358,6 +358,27 @@ def test_a_damaged_file_is_named_set_aside_and_made_again(tmp_path):
     assert len(list(tmp_path.glob("*.parquet"))) == 2
 
 
+def test_a_table_of_something_else_is_left_alone(tmp_path):
+    other = tmp_path / "other.parquet"
+    pd.DataFrame({"price": [1.0]}).to_parquet(other)
+    table(grid(**SMALL), store=tmp_path)
+    assert pd.read_parquet(other)["price"].tolist() == [1.0]
+
+
+def test_where_nothing_reads_parquet_the_store_is_left_alone(tmp_path, monkeypatch):
+    configs = grid(**SMALL)
+    table(configs, store=tmp_path)
+    before = sorted(tmp_path.iterdir())
+
+    def no_reader(path):
+        raise ImportError("pyarrow or fastparquet is needed")
+
+    monkeypatch.setattr(module.pd, "read_parquet", no_reader)
+    with pytest.raises(ImportError, match="pyarrow"):
+        table(configs, store=tmp_path)
+    assert sorted(tmp_path.iterdir()) == before
+
+
 def test_own_arrays_work_and_decide_the_key(tmp_path):
     task = data.moons(90, rng=np.random.default_rng(0))
     config = Config(data="mine", hidden=(8,), epochs=30, learning_rate=0.02)
