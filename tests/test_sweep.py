@@ -250,6 +250,12 @@ def test_weights_help_the_rare_class():
     assert weighted["balanced_error"] < plain["balanced_error"] - 0.05
 
 
+def test_where_all_labels_are_wrong_none_is_learned_that_is_right():
+    row = run(Config(**SMALL, noise="pair", noise_rate=1.0))
+    assert np.isnan(row["fit_clean"])
+    assert 0 <= row["fit_flipped"] <= 1
+
+
 def test_a_history_follows_the_training():
     frame = experiment.history(
         Config(data="iris", epochs=6, noise="symmetric", noise_rate=0.2)
