@@ -96,7 +96,7 @@ def run_stack(
     pairs = [task_of(config, given) for config in configs]
     for k, (a, b) in enumerate(pairs):
         parts.setdefault((a.inputs.shape, b.inputs.shape), []).append(k)
-    rows = {}
+    rows: dict[int, Row] = {}
     for part in parts.values():
         made = _stacked([configs[k] for k in part], [pairs[k] for k in part])
         rows |= dict(zip(part, _rows_of(made, dtype, device), strict=True))
