@@ -250,6 +250,12 @@ def test_weights_help_the_rare_class():
     assert weighted["balanced_error"] < plain["balanced_error"] - 0.05
 
 
+def test_where_all_labels_are_wrong_none_is_learned_that_is_right():
+    row = run(Config(**SMALL, noise="pair", noise_rate=1.0))
+    assert np.isnan(row["fit_clean"])
+    assert 0 <= row["fit_flipped"] <= 1
+
+
 def test_a_history_follows_the_training():
     frame = experiment.history(
         Config(data="iris", epochs=6, noise="symmetric", noise_rate=0.2)
@@ -356,6 +362,27 @@ def test_a_damaged_file_is_named_set_aside_and_made_again(tmp_path):
     pd.testing.assert_frame_equal(first, again)
     assert path.with_suffix(".damaged").exists()
     assert len(list(tmp_path.glob("*.parquet"))) == 2
+
+
+def test_a_table_of_something_else_is_left_alone(tmp_path):
+    other = tmp_path / "other.parquet"
+    pd.DataFrame({"price": [1.0]}).to_parquet(other)
+    table(grid(**SMALL), store=tmp_path)
+    assert pd.read_parquet(other)["price"].tolist() == [1.0]
+
+
+def test_where_nothing_reads_parquet_the_store_is_left_alone(tmp_path, monkeypatch):
+    configs = grid(**SMALL)
+    table(configs, store=tmp_path)
+    before = sorted(tmp_path.iterdir())
+
+    def no_reader(path):
+        raise ImportError("pyarrow or fastparquet is needed")
+
+    monkeypatch.setattr(module.pd, "read_parquet", no_reader)
+    with pytest.raises(ImportError, match="pyarrow"):
+        table(configs, store=tmp_path)
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_own_arrays_work_and_decide_the_key(tmp_path):

@@ -58,7 +58,8 @@ def train(
         head: "linear", "cosine" or "embedding", as in `Models`.
         steps: updates.
         batch_size: examples of each update; all of them where not given.
-        optimizer: "adam", "adamw" or "sgd" (momentum 0.9).
+        optimizer: "adam" (its second moment forgets with 0.95, not torch's 0.999),
+            "adamw" or "sgd" (momentum 0.9).
         learning_rate: at the start.
         weight_decay: on weights, not on biases.
         sample_weight: (K, n), divided by its mean; None weighs all alike.

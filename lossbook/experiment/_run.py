@@ -262,7 +262,10 @@ def _with(
 
 
 def _closed_over(name: str, made: _Stack, config: Config, k: int) -> Any:
-    """Return what a loss wants to know of the data."""
+    """Return what a loss wants to know of the data.
+
+    Of noise that depends on the input no matrix tells: it is taken to be symmetric.
+    """
     if name == "counts":
         return np.bincount(made.train.labels[k], minlength=made.classes).clip(min=1)
     if name == "transition":
@@ -335,11 +338,17 @@ def measured(logits: np.ndarray, labels: np.ndarray) -> Row:
 
 
 def _fit(logits: np.ndarray, task: Task, k: int) -> Row:
-    """Return how many right and how many wrong labels the model has learned."""
+    """Return how many right and how many wrong labels the model has learned.
+
+    The share of labels that there are none of is missing.
+    """
     labels = task.labels[k]
     right, learned = labels == _clean(task)[k], logits.argmax(-1) == labels
-    flipped = float(learned[~right].mean()) if (~right).any() else math.nan
-    return {"fit_clean": float(learned[right].mean()), "fit_flipped": flipped}
+
+    def share(of: np.ndarray) -> float:
+        return float(learned[of].mean()) if of.any() else math.nan
+
+    return {"fit_clean": share(right), "fit_flipped": share(~right)}
 
 
 def _logits(models: Models, task: Task) -> np.ndarray:

@@ -187,14 +187,20 @@ def _hash_of_task(task: Task) -> str:
 
 
 def _stored(store: str | Path | None) -> dict[str, Row]:
-    """Return the rows in a folder, by key; a file that cannot be read is set aside."""
+    """Return the rows in a folder, by key; a damaged file is set aside.
+
+    A table of something else is left alone.
+    """
     rows: dict[str, Row] = {}
     if store is None:
         return rows
     for path in sorted(Path(store).glob("*.parquet")):
         try:
             part = pd.read_parquet(path)
-            rows |= {str(row["key"]): row for row in _records(part)}
+            if "key" in part and "status" in part:
+                rows |= {str(row["key"]): row for row in _records(part)}
+        except (ImportError, MemoryError, PermissionError):
+            raise  # no fault of the file
         except Exception as error:  # whatever a damaged file makes the reader say
             aside = path.with_suffix(".damaged")
             path.replace(aside)
