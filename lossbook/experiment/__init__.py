@@ -12,9 +12,9 @@ list of configs, `sweep` their table:
 from lossbook.experiment._config import Config, grid
 from lossbook.experiment._lockstep import train
 from lossbook.experiment._models import Models
-from lossbook.experiment._run import history, run, run_stack
+from lossbook.experiment._run import history, run, run_stack, share_tested
 from lossbook.experiment._sweep import code_version, sweep
-from lossbook.experiment._tasks import TASKS, task_of
+from lossbook.experiment._tasks import TASKS, resplit, task_of
 
 __all__ = [
     "TASKS",
@@ -23,8 +23,10 @@ __all__ = [
     "code_version",
     "grid",
     "history",
+    "resplit",
     "run",
     "run_stack",
+    "share_tested",
     "sweep",
     "task_of",
     "train",

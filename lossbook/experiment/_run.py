@@ -26,7 +26,7 @@ from lossbook.experiment._calls import adapted, axes_of, head_of, stacked_params
 from lossbook.experiment._config import Config
 from lossbook.experiment._lockstep import train
 from lossbook.experiment._models import Models
-from lossbook.experiment._tasks import task_of, tree_of
+from lossbook.experiment._tasks import resplit, task_of, tree_of
 from lossbook.losses import CATALOGUE
 
 STACK = 50  # models in one stack: more do not fit the cache
@@ -82,11 +82,13 @@ def run_stack(
         device: a GPU where there is one, else the processor.
 
     Returns:
-        Rows with all fields of the config, the metrics on the test part, `fit_clean`
-        and `fit_flipped` (the shares of training examples with a right and with a wrong
-        label that the model gives back), `seconds` of training and measuring divided
-        by the models that went together, `status` ("ok", or where the model left the
-        finite numbers; its metrics are then missing) and the versions.
+        Rows with all fields of the config, `seen` and `tested` (the numbers of training
+        and test examples), `resplit` (whether the seeds split the same examples), the
+        metrics on the test part, `fit_clean` and `fit_flipped` (the shares of training
+        examples with a right and with a wrong label that the model gives back),
+        `seconds` of training and measuring divided by the models that went together,
+        `status` ("ok", or where the model left the finite numbers; its metrics are then
+        missing) and the versions.
 
     Raises:
         ValueError: for configs of different groups.
@@ -100,7 +102,34 @@ def run_stack(
     for part in parts.values():
         made = _stacked([configs[k] for k in part], [pairs[k] for k in part])
         rows |= dict(zip(part, _rows_of(made, dtype, device), strict=True))
-    return [rows[k] for k in range(len(configs))]
+    again = {"resplit": resplit(configs[0].data, given)}
+    return [rows[k] | again for k in range(len(configs))]
+
+
+def share_tested(rows: pd.DataFrame) -> float | None:
+    """Return the share of tested examples where seeds split the same data, else None.
+
+    It is what `stats.corrected_resampled_t` asks for; where it is None, the seeds are
+    independent and `stats.paired_t` is right.
+
+    Args:
+        rows: of `run_stack` or `sweep`, on one data set.
+
+    Raises:
+        ValueError: for rows of data of both kinds.
+
+    >>> share_tested(pd.DataFrame([run(Config(data="iris", epochs=1))]))
+    0.4
+    """
+    kinds = set(rows["resplit"])
+    if len(kinds) != 1:
+        raise ValueError(
+            "rows must be of one data set, got "
+            f"{', '.join(sorted(set(rows['data']))) or 'none'}"
+        )
+    if not kinds.pop():
+        return None
+    return float(rows["tested"].sum() / (rows["seen"] + rows["tested"]).sum())
 
 
 def _found(
@@ -128,7 +157,11 @@ def _rows_of(made: _Stack, dtype: torch.dtype, device: str | None) -> list[Row]:
         found = _found(logits[k], seen[k], made, k, status == "ok")
         rows.append(
             config.row()
-            | {"classes": made.classes, "seen": len(made.train.labels[k])}
+            | {
+                "classes": made.classes,
+                "seen": len(made.train.labels[k]),
+                "tested": len(made.test.labels[k]),
+            }
             | found
             | {"status": status, "seconds": seconds}
             | versions()

@@ -56,21 +56,42 @@ def _tumors(train: int, rng: np.random.Generator) -> Pair:
     return data.breast_cancer(ratio=2, rng=rng)
 
 
-# A name -> (training examples, generator) to training and test task.
-TASKS: dict[str, Maker] = {
-    "breast_cancer": _tumors,
-    "diabetes": _loaded(data.diabetes, 292),
-    "digits": _loaded(data.digits, 1200),
+# A name -> (training examples, generator) to training and test task. Each seed draws
+# new examples of these:
+DRAWN: dict[str, Maker] = {
     "gaussian_tree": _tree,
-    "iris": _loaded(data.iris, 90),
     "moons": _drawn(data.moons, 400),
     "ordinal": _drawn(data.ordinal, 400),
     "rare_blobs": _drawn(data.rare_blobs, 5000),
     "rings": _drawn(data.rings, 400, classes=3),
     "spirals": _drawn(data.spirals, 400, classes=3),
     "two_gaussians": _drawn(data.two_gaussians, 400),
+}
+# Of these each seed splits the same examples anew:
+RESPLIT: dict[str, Maker] = {
+    "breast_cancer": _tumors,
+    "diabetes": _loaded(data.diabetes, 292),
+    "digits": _loaded(data.digits, 1200),
+    "iris": _loaded(data.iris, 90),
     "wine": _loaded(data.wine, 100),
 }
+TASKS: dict[str, Maker] = dict(sorted((DRAWN | RESPLIT).items()))
+
+
+def resplit(name: str, given: Mapping[str, Task] | None = None) -> bool:
+    """Return whether the seeds split the same examples anew, and so overlap.
+
+    That holds for real data and for arrays of the caller's own; a generator draws new
+    examples for each seed.
+
+    Args:
+        name: of the data, as in `Config.data`.
+        given: arrays of the caller's own, by name.
+
+    >>> resplit("iris"), resplit("moons")
+    (True, False)
+    """
+    return name in (given or {}) or name in RESPLIT
 
 
 def task_of(config: Config, given: Mapping[str, Task] | None = None) -> Pair:
