@@ -80,6 +80,7 @@ REFUSED = [
     ({"weighting": "both"}, "weighting must be one of none, inverse, effective, got"),
     ({"profile": "flat"}, "profile must be one of exponential, step, got 'flat'"),
     ({"epochs": 2.5}, "epochs must be a whole number, got 2.5"),
+    ({"standardize": "no"}, "standardize must be True or False, got 'no'"),
     ({"epochs": 0}, "epochs must be at least 1, got 0"),
 ]
 
@@ -394,6 +395,30 @@ def test_own_arrays_work_and_decide_the_key(tmp_path):
     other = data.moons(90, rng=np.random.default_rng(1))
     table([config], given={"mine": other}, store=tmp_path)
     assert len(list(tmp_path.glob("*.parquet"))) == 2
+
+
+def test_test_rows_tell_nothing_of_themselves_to_the_training_part():
+    """Whatever stands in the test rows, what is trained on stays the same."""
+    task = data.moons(90, rng=np.random.default_rng(0))
+    marked = replace(task, inputs=np.column_stack([task.inputs, np.arange(90)]))
+    config = Config(data="mine")
+    _, test = task_of(replace(config, standardize=False), {"mine": marked})
+    inputs = task.inputs.copy()
+    inputs[test.inputs[:, 2].astype(int)] += 1000
+    pairs = [
+        task_of(config, {"mine": own}) for own in (task, replace(task, inputs=inputs))
+    ]
+    np.testing.assert_array_equal(pairs[0][0].inputs, pairs[1][0].inputs)
+    np.testing.assert_allclose(pairs[0][0].inputs.mean(0), 0, atol=1e-12)
+    np.testing.assert_allclose(pairs[0][0].inputs.std(0), 1)
+    assert (pairs[1][1].inputs > 100).all()
+
+
+def test_what_is_not_to_be_standardized_stays():
+    task = data.moons(90, rng=np.random.default_rng(0))
+    parts = task_of(Config(data="mine", standardize=False), {"mine": task})
+    rows = {tuple(row) for row in task.inputs}
+    assert all(tuple(row) in rows for part in parts for row in part.inputs)
 
 
 INTERRUPTED = """

@@ -102,7 +102,8 @@ def task_of(config: Config, given: Mapping[str, Task] | None = None) -> Pair:
 
     Args:
         config: names the data and the damage.
-        given: arrays of the caller's own, by name; they are split 2 to 1.
+        given: arrays of the caller's own, by name; they are split 2 to 1, then
+            standardized by the training part, if the config says so.
 
     Raises:
         ValueError: for data of an unknown name, or a number of training examples that
@@ -112,6 +113,8 @@ def task_of(config: Config, given: Mapping[str, Task] | None = None) -> Pair:
     own = (given or {}).get(config.data)
     if own is not None:
         train, test = _split(own, config.train or round(2 * len(own.labels) / 3), rng)
+        if config.standardize:
+            train, test = data.standardized(train, test)
     elif config.data in TASKS:
         train, test = TASKS[config.data](config.train, rng)
     else:
