@@ -305,6 +305,52 @@ def test_new_code_makes_new_rows(tmp_path, monkeypatch):
     assert len(list(tmp_path.glob("*.parquet"))) == 2
 
 
+@pytest.mark.parametrize("name", ["torch", "numpy", "sklearn"])
+def test_rows_of_another_version_are_kept_and_made_again(tmp_path, monkeypatch, name):
+    """Whoever has the older version again finds the older rows again."""
+    configs = grid(**SMALL, seed=range(2))
+    first = table(configs, store=tmp_path)
+    older = module.versions() | {name: "0.1"}
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "versions", lambda: older)
+        table(configs, store=tmp_path)
+    assert len(list(tmp_path.glob("*.parquet"))) == 2
+    pd.testing.assert_frame_equal(table(configs, store=tmp_path), first)
+    assert len(list(tmp_path.glob("*.parquet"))) == 2
+
+
+@pytest.mark.parametrize("name", ["lossbook", "python"])
+def test_versions_that_decide_no_number_change_no_key(tmp_path, monkeypatch, name):
+    configs = grid(**SMALL)
+    first = table(configs, store=tmp_path)
+    other = module.versions() | {name: "9.9"}
+    monkeypatch.setattr(module, "versions", lambda: other)
+    pd.testing.assert_frame_equal(table(configs, store=tmp_path), first)
+    assert len(list(tmp_path.glob("*.parquet"))) == 1
+
+
+def test_the_kind_of_device_decides_the_key():
+    keys = {
+        device: module._key(Config(), None, torch.float32, device)
+        for device in ("cpu", "cuda", "cuda:0")
+    }
+    assert keys["cpu"] != keys["cuda"] == keys["cuda:0"]
+
+
+def test_a_row_says_what_it_was_made_with_and_on():
+    config = Config(**SMALL, noise="pair", noise_rate=0.2, seed=3)
+    rows = [run(replace(config, loss=loss)) for loss in ("mae", "cross_entropy")]
+    for name in ("lossbook", "torch", "numpy", "sklearn", "python"):
+        assert rows[0][name] == module.versions()[name]
+    assert rows[0]["device"] == experiment._run.device_name(
+        "cuda" if torch.cuda.is_available() else "cpu"
+    )
+    assert rows[0]["data_hash"] == rows[1]["data_hash"]
+    changes = [{"seed": 4}, {"noise_rate": 0.4}, {"noise": "symmetric"}, {"train": 80}]
+    others = [run(replace(config, **change))["data_hash"] for change in changes]
+    assert len({rows[0]["data_hash"], *others}) == 5
+
+
 def test_the_key_of_code_forgets_nothing_that_runs():
     """Whatever module of the package a run executes is in the key, other losses not."""
     script = """

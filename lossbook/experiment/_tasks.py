@@ -1,5 +1,6 @@
 """The data of a training: drawn, then damaged, by the seed alone."""
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -121,6 +122,25 @@ def task_of(config: Config, given: Mapping[str, Task] | None = None) -> Pair:
         known = ", ".join([*(given or {}), *TASKS])
         raise ValueError(f"data must be one of {known}, got {config.data!r}")
     return damaged(train, config, rng), test
+
+
+def fingerprint(*tasks: Task) -> str:
+    """Return a hash of all that tasks hold: inputs, labels, posterior, clean labels.
+
+    >>> drawn = [task_of(Config(data="iris", seed=seed)) for seed in (0, 0, 1)]
+    >>> hashes = [fingerprint(*pair) for pair in drawn]
+    >>> hashes[0] == hashes[1], hashes[0] == hashes[2]
+    (True, False)
+    """
+    digest = hashlib.sha256()
+    for task in tasks:
+        for array in (task.inputs, task.labels, task.posterior, task.clean):
+            if array is None:
+                digest.update(b"none")
+                continue
+            digest.update(f"{array.shape} {array.dtype}".encode())
+            digest.update(array.tobytes())
+    return digest.hexdigest()[:16]
 
 
 def tree_of(config: Config) -> Hierarchy:
