@@ -185,9 +185,11 @@ def _name(loss: Any) -> str:
     if isinstance(bare, Mixture):
         return f"({bare.__name__})"
     card = card_of(bare)
-    if card is not None and isinstance(card.fn, type):
-        params = {name: getattr(bare, name) for name in card.params}
-    default = card.defaults() if card else {}
+    default: dict[str, Any] = {}
+    if card is not None:
+        if isinstance(card.fn, type):
+            params = _held(card, bare)
+        default = card.defaults() | {n: words[0] for n, words in card.options.items()}
     name = card.key if card else repr(bare)
     said = [
         f"{n}={_short(v)}" for n, v in params.items() if not _same(v, default.get(n))
@@ -196,11 +198,18 @@ def _name(loss: Any) -> str:
 
 
 def _same(value: Any, default: Any) -> bool:
-    return isinstance(value, int | float) and value == default
+    return isinstance(value, int | float | str) and value == default
 
 
 def _short(value: Any) -> str:
+    if isinstance(value, str):
+        return value
     return f"{value:g}" if isinstance(value, int | float) else "..."
+
+
+def _held(card: LossCard, loss: Any) -> dict[str, Any]:
+    """Return the parameters and options that an instance holds."""
+    return {name: getattr(loss, name) for name in (*card.params, *card.options)}
 
 
 def _weight(weight: Weight) -> str:
@@ -240,7 +249,7 @@ def _part(loss: Any) -> _Part:
     card = card_of(bare)
     assert card is not None  # as `_kind` has seen to
     if isinstance(card.fn, type):
-        params = {name: getattr(bare, name) for name in card.params}
+        params = _held(card, bare)
     params = {**card.defaults(), **params}
     known = not any(isinstance(value, Tensor) for value in params.values())
     if is_dataclass(bare) and not isinstance(bare, Mixture):
