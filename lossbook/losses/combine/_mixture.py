@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.special import expit, softmax
 from torch import Tensor
 
 from lossbook.card import Formula, Kind, LossCard, Properties
@@ -34,8 +35,9 @@ class Mixture:
     """sum_i w_i L_i: a weighted sum of losses of one kind, itself a loss of that kind.
 
     `card` says of the sum what follows from the cards of its terms: a sum of convex
-    losses is convex, one of strictly proper losses strictly proper. What does not
-    follow is not said. Weights are not negative: nothing follows for a difference.
+    losses is convex, one of strictly proper losses strictly proper, with the posterior
+    as its outputs state it (`card.recovery`). What does not follow is not said. Weights
+    are not negative: nothing follows for a difference.
 
     Args:
         losses: at least one; each a loss of this package, an instance of one, a
@@ -298,13 +300,48 @@ def _card(mixture: Mixture) -> LossCard:
         reach=min(part.card.reach for part in parts),
         draw=draws[0] if draws else None,
     )
-    return replace(card, properties=_properties(terms, card))
+    properties = _properties(terms, card)
+    return replace(card, properties=properties, recovery=_recovery(terms, properties))
+
+
+def _recovery(
+    terms: list[tuple[_Part, float]], properties: Properties
+) -> Callable[..., Any] | None:
+    """Return what leads from outputs to their posterior, where it is known.
+
+    A strictly proper sum states the posterior itself, a single term what its card says.
+    """
+    part, _ = terms[0]
+    if properties.strictly_proper and part.card.kind != "targets":
+        return _as_stated
+    own = part.card.recovery
+    if own is None or not part.known or len(terms) > 1:
+        return None
+    taken = part.card.taken(own, part.params)
+    if taken is None:
+        return None
+
+    def of_the_term(outputs: Any, **closed: Any) -> Any:
+        classes = outputs.shape[-1] if outputs.ndim > 1 else 2
+        return own(outputs, **part.card.closed_over(classes), **taken)
+
+    return of_the_term
+
+
+def _as_stated(outputs: Any, **closed: Any) -> Any:
+    """Return softmax of logits, or the logistic function of scores."""
+    if outputs.ndim == 1:
+        return expit(outputs)
+    return softmax(outputs, axis=-1)
 
 
 def _formula(terms: list[tuple[_Part, float]]) -> Formula | None:
-    """Return the sum of the formulas, if all have one of the same variable."""
+    """Return the sum of the formulas, if all have one of the same variable.
+
+    That of a loss of cosines is a logit, and adds up to nothing.
+    """
     first = terms[0][0].card.formula
-    if first is None:
+    if first is None or terms[0][0].card.kind == "cosine":
         return None
     import sympy
 
@@ -355,7 +392,10 @@ def _properties(terms: list[tuple[_Part, float]], card: LossCard) -> Properties:
             varies = [value for value in stated[name] if value is not True]
             if varies == [False]:
                 said[name] = False
-    if said["strictly_proper"] is None and _slope_at_truth(card) > SEEN:
+    if card.kind == "cosine":
+        # Cosines state a posterior by a scale, of which the sum may have several.
+        said["strictly_proper"] = None
+    elif said["strictly_proper"] is None and _slope_at_truth(card) > SEEN:
         said["strictly_proper"] = False  # the truth is not even a resting place
     if said["piecewise_constant"] is None and _range(card)[2] > SEEN:
         said["piecewise_constant"] = False
