@@ -3,12 +3,19 @@
 import math
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from lossbook import validate
 from lossbook.card import LossCard, Param, Properties, SpecialCase
-from lossbook.ops import upcast
+from lossbook.ops import (
+    binary_loss,
+    hard,
+    log_sigmoids,
+    power,
+    raised,
+    underived,
+)
 from lossbook.shapes import (
     NpPerExample,
     NpScores,
@@ -50,15 +57,53 @@ def binary_focal(
     >>> binary_focal(torch.tensor([2.0, -2.0]), torch.tensor([1.0, 1.0]))
     tensor([0.0005, 0.4125])
     """
-    validate.scores_and_targets(scores, targets)
-    z = upcast(scores)
-    t = targets.to(z.dtype)
-    log_p, log_not_p = logsigmoid(z), logsigmoid(-z)
-    yes: Tensor = -(gamma * log_not_p).exp() * log_p
-    no: Tensor = -(gamma * log_p).exp() * log_not_p
+    return binary_loss(scores, targets, value, slope, gamma=gamma, alpha=alpha)
+
+
+def value(
+    scores: Tensor, targets: Tensor, *, gamma: Parameter, alpha: Parameter | None
+) -> Tensor:
+    """Return t "yes" + (1 - t) "no"."""
+    if isinstance(gamma, int | float) and underived(scores) and hard(targets):
+        loss = _right(scores * (2 * targets - 1), gamma)
+        return -_weighed(targets, loss, alpha)
+    log_p, log_not_p = log_sigmoids(scores)
+    yes = power(-scores, log_not_p, gamma) * log_p
+    no = power(scores, log_p, gamma) * log_not_p
+    return -_mixed(targets, yes, no, alpha)
+
+
+def slope(
+    scores: Tensor, targets: Tensor, *, gamma: float, alpha: float | None
+) -> Tensor:
+    """Return the same mixture of the slopes, with dp / df = p (1 - p)."""
+    if hard(targets):
+        sign = 2 * targets - 1
+        return _pull(scores * sign, gamma) * _weighed(targets, sign, alpha)
+    return _mixed(targets, _pull(scores, gamma), -_pull(-scores, gamma), alpha)
+
+
+def _right(margin: Tensor, gamma: float) -> Tensor:
+    """Return (1 - p)^gamma log p, p being the right answer's; not to be derived."""
+    return raised((-margin).sigmoid(), gamma) * logsigmoid(margin)
+
+
+def _pull(margin: Tensor, gamma: float) -> Tensor:
+    """Return the slope of -(1 - p)^gamma log p in the log-odds of p."""
+    p, not_p = margin.sigmoid(), (-margin).sigmoid()
+    # Never log 0: where 1 - p rounds to 1, p log p is less than is rounded away.
+    log_p = not_p.clamp(max=1 - torch.finfo(p.dtype).eps).neg_().log1p_()
+    return raised(not_p, gamma) * (gamma * p * log_p - not_p)
+
+
+def _mixed(t: Tensor, yes: Tensor, no: Tensor, alpha: Parameter | None) -> Tensor:
     if alpha is not None:
         yes, no = alpha * yes, (1 - alpha) * no
-    return validate.explain_nan("scores", scores, t * yes + (1 - t) * no)
+    return t * yes + (1 - t) * no
+
+
+def _weighed(t: Tensor, loss: Tensor, alpha: Parameter | None) -> Tensor:
+    return loss if alpha is None else loss * ((2 * alpha - 1) * t + (1 - alpha))
 
 
 def binary_focal_ref(
