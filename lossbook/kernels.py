@@ -194,7 +194,7 @@ def psi_rows(psi: Scalar, factor: Scalar, bias: Tensor | None = None) -> Rows:
     if bias is not None:
         bias = LOG2E * (bias - bias.amax())
         # A moderate bias multiplies the exponentials.
-        if -bias.amin() < -FLOOR[bias.dtype] / 4:
+        if -bias.amin() < -FLOOR[bias.dtype] / 2:
             weight = bias.exp2()
 
     def block(z: Tensor, labels: Tensor, out: Tensor, axis: int) -> tuple[Tensor, ...]:

@@ -85,8 +85,60 @@ def smoothed(z, y, epsilon):
     return ops.smoothed_loss(z, y, at_label=at_label, at_others=others)
 
 
+def of_margin(key):
+    """A margin loss of the catalogue, on signs of the shape of z."""
+    return lambda z, y: CATALOGUE[key].fn(z, 2 * halves(z) - 1)
+
+
+def counted(key, **params):
+    """A loss that is made with class counts."""
+
+    def call(z, y):
+        counts = torch.arange(1, z.shape[-1] + 1) ** 2
+        return CATALOGUE[key].fn(counts, **params)(z, y)
+
+    return call
+
+
+def soft(z):
+    return (halves(z) + 0.2) / 1.4
+
+
+MARGINS = (
+    "hinge",
+    "modified_huber",
+    "ramp",
+    "savage",
+    "sigmoid_loss",
+    "smooth_hinge",
+    "squared",
+    "squared_hinge",
+)
+
 # Each fused form by one loss that uses it: of (logits, labels).
 FORMS = {
+    **{key: of_margin(key) for key in MARGINS},
+    "LogitAdjusted": counted("LogitAdjusted", tau=1.5),
+    "LogitAdjusted, far": counted("LogitAdjusted", tau=60.0),
+    "BalancedSoftmax": counted("BalancedSoftmax"),
+    "label_smoothing": lossbook.label_smoothing,
+    "label_smoothing, offclass": lambda z, y: lossbook.label_smoothing(
+        z, y, epsilon=0.4, mass="offclass"
+    ),
+    "weston_watkins": lossbook.weston_watkins,
+    "crammer_singer": lossbook.crammer_singer,
+    "binary_focal": lambda z, y: lossbook.binary_focal(z, halves(z)),
+    "binary_focal, soft": lambda z, y: lossbook.binary_focal(z, soft(z), gamma=0.5),
+    "binary_focal, no alpha": lambda z, y: lossbook.binary_focal(
+        z, halves(z), gamma=4, alpha=None
+    ),
+    "asymmetric": lambda z, y: lossbook.asymmetric(z, halves(z)),
+    "asymmetric, soft": lambda z, y: lossbook.asymmetric(
+        z, soft(z), gamma_positive=1.5, gamma_negative=0.5
+    ),
+    "asymmetric, no clip": lambda z, y: lossbook.asymmetric(
+        z, soft(z), gamma_negative=0.5, clip=0.0
+    ),
     **{key: getattr(lossbook, key) for key in PSI},
     "psi_loss with bias": focal_with_bias,
     "soft_loss": lambda z, y: ops.soft_loss(z, simplex(z)),
@@ -368,3 +420,47 @@ def test_the_margin_of_a_label_is_its_log_odds():
     logits, labels = batch()
     p = logits.softmax(-1).gather(-1, labels[:, None])[:, 0]
     torch.testing.assert_close(ops.label_margin(logits, labels), (p / (1 - p)).log())
+
+
+@pytest.mark.parametrize("form", ["plain", "fused"])
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 4.0])
+def test_no_costs_nothing_up_to_the_clip_itself(form, gamma):
+    """At the score 0, p is 1/2 exactly: the clip's edge."""
+    scores = torch.tensor([-3.0, 0.0, 3.0], requires_grad=True)
+    with kernels.force(form):
+        loss = lossbook.asymmetric(
+            scores, torch.zeros(3), gamma_negative=gamma, clip=0.5
+        )
+    (gradient,) = torch.autograd.grad(loss.sum(), scores)
+    assert loss[:2].tolist() == [0, 0]
+    assert gradient[:2].tolist() == [0, 0]
+    assert loss[2] > 0
+    assert gradient[2] > 0
+
+
+@pytest.mark.parametrize("form", ["plain", "fused"])
+@pytest.mark.parametrize("tau", [1.0, 60.0])
+def test_a_bias_is_not_rounded_away_beside_huge_logits(form, tau):
+    """A power of two is added, so that the logits themselves are not rounded."""
+    logits = torch.tensor([[1.0, -2.0, 0.5]] * 2)
+    labels = torch.tensor([0, 2])
+    loss = lossbook.LogitAdjusted([500, 20, 3], tau=tau)
+    with kernels.force(form):
+        found = loss(logits + 2.0**20, labels)
+        torch.testing.assert_close(found, loss(logits, labels))
+
+
+def test_a_ruled_out_label_is_infinitely_wrong_beside_a_ruled_out_rival():
+    logits = torch.tensor([[-torch.inf, 1.0, -torch.inf]])
+    for form in ("plain", "fused"):
+        with kernels.force(form):
+            for loss in (lossbook.weston_watkins, lossbook.crammer_singer):
+                assert loss(logits, torch.tensor([0])).item() == torch.inf
+
+
+def test_middling_input_is_fused_only_where_that_is_faster(fused_calls):
+    logits, labels = batch(256, 10, torch.float32)
+    lossbook.weston_watkins(logits, labels)
+    assert not fused_calls
+    lossbook.focal(logits, labels)
+    assert fused_calls == [(256, 10)]
