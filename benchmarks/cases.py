@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -108,7 +109,9 @@ def peers() -> list[Subject]:
         for name, (kind, loss) in torchs.items()
     ]
     try:
-        focal = importlib.import_module("fvcore.nn").sigmoid_focal_loss
+        with warnings.catch_warnings():  # it uses what torch calls deprecated
+            warnings.simplefilter("ignore", DeprecationWarning)
+            focal = importlib.import_module("fvcore.nn").sigmoid_focal_loss
     except ImportError:  # not among the packages of `make`
         return found
     version = importlib.import_module("fvcore").__version__

@@ -77,7 +77,7 @@ def usable(scores: Tensor, truth: Tensor, *params: Any, least: int = LARGE) -> b
     return (
         scores.dtype in FLOOR
         and not truth.requires_grad
-        and all(isinstance(param, int | float) for param in params)
+        and all(isinstance(param, int | float | None) for param in params)
         and values_visible(scores, truth)
         and not forward_mode()
     )
@@ -98,10 +98,12 @@ class Rows(NamedTuple):
         block: Applied to block after block.
         finish: From the sums of all rows to (loss, factor), one number a row each; no
             factor stands for 1.
+        arrays: How many arrays of its size a block works with; blocks are smaller then.
     """
 
     block: Block
     finish: Callable[..., tuple[Tensor, Tensor | None]] = lambda loss: (loss, None)
+    arrays: int = 1
 
 
 class Kept(NamedTuple):
@@ -149,7 +151,7 @@ def _rows(
 ) -> tuple[Tensor, Kept | None]:
     """Return the loss of each row and, if wanted, what makes its gradient."""
     n, classes = logits.shape
-    size = max(1, BLOCK // classes)
+    size = max(1, BLOCK // (form.arrays * classes))
     long = n if gradient else min(size, n)  # without gradient, room for one block
     few = classes < FEW and _large(logits)
     buffer = logits.new_empty((classes, long) if few else (long, classes))
@@ -243,8 +245,8 @@ def smoothed_block(
     out: Tensor,
     axis: int,
     *,
-    at_label: float,
-    at_others: float,
+    at_label: Any,
+    at_others: Any,
 ) -> tuple[Tensor, ...]:
     """Cross-entropy against at_label at the label, at_others elsewhere; not formed."""
     y = labels.unsqueeze(axis)

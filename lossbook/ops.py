@@ -208,7 +208,8 @@ def psi_loss(
     # One bias for all examples, no gradient in it: else it is a parameter.
     fixed = bias is None or (bias.ndim == 1 and not bias.requires_grad)
     others = [*params.values(), *[bias] * (not fixed)]
-    return _rows(z, labels, form, plain, *others, least=kernels.MIDDLE)
+    least = kernels.MIDDLE if bias is None else kernels.LARGE
+    return _rows(z, labels, form, plain, *others, least=least)
 
 
 def soft_loss(logits: Logits, targets: Targets) -> PerExample:
@@ -320,7 +321,7 @@ def rival_sum(
 
     def form() -> kernels.Rows:
         block = kernels.rival_sum_block
-        return kernels.Rows(partial(block, value=value_, slope=slope_))
+        return kernels.Rows(partial(block, value=value_, slope=slope_), arrays=2)
 
     return _rows(upcast(logits), labels, form, plain, *params.values())
 
@@ -403,7 +404,7 @@ def binary_loss(
     targets: Targets,
     value: Elementwise,
     slope: Elementwise,
-    **params: Parameter,
+    **params: Parameter | None,
 ) -> PerExample:
     """Return value(score, target) for each number.
 
@@ -414,7 +415,7 @@ def binary_loss(
             `sigmoid` and `mixed_log` are fast in it where no derivative can be asked
             for, that is, where `underived` holds.
         slope: its derivative in the score, of the same arguments, for the fused form.
-        params: floats, or tensors that broadcast against the loss.
+        params: floats, tensors that broadcast against the loss, or None.
 
     Returns:
         (...), in float32 or wider.
@@ -461,7 +462,7 @@ def _elements(
     truth: Tensor,
     value: Elementwise,
     slope: Elementwise,
-    params: Mapping[str, Parameter],
+    params: Mapping[str, Parameter | None],
 ) -> Tensor:
     """Return the loss of each number, in the form that serves the call."""
     if kernels.usable(scores, truth, *params.values()):

@@ -105,7 +105,6 @@ def soft(z):
 
 
 MARGINS = (
-    "hinge",
     "modified_huber",
     "ramp",
     "savage",

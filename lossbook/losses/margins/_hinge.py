@@ -3,11 +3,11 @@
 import math
 
 import numpy as np
-from torch import Tensor
 from torch.nn.functional import relu
 
+from lossbook import validate
 from lossbook.card import Formula, LossCard, Properties
-from lossbook.ops import below, margin_loss
+from lossbook.ops import upcast
 from lossbook.shapes import NpPerExample, NpScores, NpSigns, PerExample, Scores, Signs
 
 
@@ -31,17 +31,8 @@ def hinge(scores: Scores, signs: Signs) -> PerExample:
     >>> hinge(torch.tensor([2.0, 0.5, -2.0]), torch.tensor([1, 1, 1]))
     tensor([0.0000, 0.5000, 3.0000])
     """
-    return margin_loss(scores, signs, value, slope)
-
-
-def value(margin: Tensor) -> Tensor:
-    """Return max(0, 1 - m)."""
-    return relu(1 - margin)
-
-
-def slope(margin: Tensor) -> Tensor:
-    """Return -1 below the margin 1, else 0."""
-    return -below(margin, 1)
+    validate.scores_and_signs(scores, signs)
+    return validate.explain_nan("scores", scores, relu(1 - upcast(scores) * signs))
 
 
 def hinge_ref(scores: NpScores, signs: NpSigns) -> tuple[NpPerExample, NpScores]:
