@@ -109,7 +109,8 @@ def peers() -> list[Subject]:
         for name, (kind, loss) in torchs.items()
     ]
     try:
-        with warnings.catch_warnings():  # it uses what torch calls deprecated
+        with warnings.catch_warnings():
+            # It scripts its losses when it is imported, and torch warns of that.
             warnings.simplefilter("ignore", DeprecationWarning)
             focal = importlib.import_module("fvcore.nn").sigmoid_focal_loss
     except ImportError:  # not among the packages of `make`

@@ -239,8 +239,8 @@ def settings(config: Config, budget: int) -> list[Config]:
     """Return the settings that a loss may try: its default first, `budget` in all.
 
     All losses try the same learning rates, from a tenth to ten times that of the
-    config. A loss with parameters takes another value of each with every rate, spread
-    over its range by a Halton sequence.
+    config; an even budget leaves out the highest. A loss with parameters takes another
+    value of each with every rate, spread over its range by a Halton sequence.
 
     >>> [c.learning_rate for c in settings(Config(learning_rate=0.01), 3)]
     [0.01, 0.001, 0.1]

@@ -183,6 +183,9 @@ class LossCard:
     # difference in one sentence. `tests/peers` shows each of them.
     peers: Mapping[str, str] = field(default_factory=dict)
     draw: Callable[[np.random.Generator, int, int], Arrays] | None = None
+    # It hands the numbers to a solver outside of torch, so that neither torch.func,
+    # torch.compile nor the meta device can carry it.
+    opaque: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a kind that no test would cover."""

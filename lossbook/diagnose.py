@@ -227,39 +227,57 @@ def top_eigenvalue(
     iterations: int = 100,
     tolerance: float = 1e-4,
 ) -> float:
-    """Return the eigenvalue of the Hessian with the largest size, by power iteration.
+    """Return the eigenvalue of the Hessian with the largest size, by Lanczos' method.
 
-    Its sign is that of the curvature: negative where the loss bends down most.
+    Its sign is that of the curvature: negative where the loss bends down most. Where
+    it bends up as much in another direction, either of the two is returned. Plain power
+    iteration would mix them.
 
     Args:
         parameters: of the model.
         objective: the loss at the present values, twice differentiable.
         rng: draws the first vector.
-        iterations: at most.
-        tolerance: relative; the iteration ends when the value moves less.
+        iterations: restarts of the method, at most.
+        tolerance: relative, of the eigenvalue.
 
     Returns:
-        The eigenvalue; 0 for a loss that is linear in the parameters.
+        The eigenvalue; 0 for a loss that is linear in the parameters, nan where the
+        curvature is no number or the method does not end.
     """
-    vector = [
-        torch.as_tensor(rng.normal(size=tuple(p.shape)), dtype=p.dtype, device=p.device)
-        for p in parameters
-    ]
+    from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
+
     gradients = torch.autograd.grad(
         objective(), parameters, create_graph=True, allow_unused=True
     )
-    value = 0.0
-    for _ in range(iterations):
-        length = math.sqrt(float(_dot(vector, vector)))
-        if length == 0 or not math.isfinite(length):
-            return value if length == 0 else math.nan
-        vector = [v / length for v in vector]
-        product = _times_hessian(parameters, gradients, vector)
-        before, value = value, float(_dot(vector, product))
-        if abs(value - before) <= tolerance * abs(value):
-            break
-        vector = product
-    return value
+    sizes = [p.numel() for p in parameters]
+
+    def product(flat: np.ndarray) -> np.ndarray:
+        parts = torch.as_tensor(flat.reshape(-1)).split(sizes)
+        vector = [
+            part.reshape(p.shape).to(p)
+            for part, p in zip(parts, parameters, strict=True)
+        ]
+        found = _times_hessian(parameters, gradients, vector)
+        return np.concatenate([f.double().cpu().numpy().ravel() for f in found])
+
+    start = rng.normal(size=sum(sizes))
+    first = product(start)
+    if not np.isfinite(first).all():
+        return math.nan
+    if len(start) == 1 or not first.any():
+        return float(first[0] / start[0])
+    try:
+        (found,) = eigsh(
+            LinearOperator((len(start), len(start)), matvec=product, dtype=float),
+            k=1,
+            v0=start,
+            maxiter=iterations,
+            tol=tolerance,
+            return_eigenvectors=False,
+        )
+    except ArpackNoConvergence:
+        return math.nan
+    return float(found)
 
 
 def _times_hessian(

@@ -19,11 +19,14 @@ Forecast = Literal["top_label", "classwise"]
 def recall(predicted: np.ndarray, labels: np.ndarray, label: int = 1) -> np.ndarray:
     """Return the share of class `label` that is found: (..., n) to (...).
 
+    It is nan where no example is of this class.
+
     >>> recall(np.array([1, 0, 0]), np.array([1, 1, 0]))
     np.float64(0.5)
     """
     of_class = labels == label
-    return ((predicted == label) & of_class).sum(-1) / of_class.sum(-1)
+    with np.errstate(invalid="ignore"):
+        return ((predicted == label) & of_class).sum(-1) / of_class.sum(-1)
 
 
 def precision(predicted: np.ndarray, labels: np.ndarray, label: int = 1) -> np.ndarray:

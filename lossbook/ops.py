@@ -21,6 +21,7 @@ from lossbook.kernels import (
     underived,
 )
 from lossbook.shapes import (
+    FirstSample,
     Labels,
     Logits,
     Masks,
@@ -28,6 +29,7 @@ from lossbook.shapes import (
     PerExample,
     Pixels,
     Scores,
+    SecondSample,
     Signs,
     Targets,
 )
@@ -37,16 +39,19 @@ __all__ = [
     "below",
     "binary_loss",
     "hard",
+    "expm1",
     "label_margin",
     "log_sigmoids",
     "margin_loss",
     "mixed_log",
     "over_classes",
     "power",
+    "pair_squares",
     "psi_loss",
     "raised",
     "rival_max",
     "rival_sum",
+    "rows",
     "shifted",
     "sigmoid",
     "smoothed_loss",
@@ -158,6 +163,18 @@ def soft_counts(
     """
     p, not_p, t = scores.sigmoid(), (-scores).sigmoid(), targets.to(scores.dtype)
     return (p * t).sum(-1), (p * (1 - t)).sum(-1), (not_p * t).sum(-1)
+
+
+def pair_squares(first: FirstSample, second: SecondSample) -> Tensor:
+    """Return the squared distance of each point of one sample to each of the other.
+
+    Sums of squared differences, not differences of squares, so that a point is at 0
+    from itself exactly.
+
+    >>> pair_squares(torch.tensor([[0.0, 0.0]]), torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
+    tensor([[25.,  0.]])
+    """
+    return (first[:, None] - second).square().sum(-1)
 
 
 def psi_loss(

@@ -7,6 +7,7 @@ Scores      one real number an example; its sign is the predicted class
 Signs       the true class as -1 or +1
 Pixels      one score a pixel of an image; the pixels are the last axis
 Masks       which pixels belong to the object: 0, 1, or a probability
+Terms       the losses of several terms or tasks; the terms are the last axis
 PerExample  one loss an example: nothing is averaged yet
 PerBatch    one loss for the whole batch
 Vectors     one vector an example, or one of a pair
@@ -14,6 +15,7 @@ Embeddings  the vectors of a batch whose examples meet each other
 BatchLabels the classes of a batch whose examples meet each other
 Marks       whether a pair is of one class: true or 1, false or 0
 ClassVectors one vector a class: weights of a layer without bias, or proxies
+FirstSample, SecondSample  points of two samples, one a row
 """
 
 from jaxtyping import Float, Int, Shaped
@@ -28,6 +30,7 @@ Signs = Shaped[Tensor, "*batch"]
 Probabilities = Shaped[Tensor, "*batch"]
 Pixels = Float[Tensor, "*batch pixels"]
 Masks = Shaped[Tensor, "*batch pixels"]
+Terms = Float[Tensor, "*batch terms"]
 PerExample = Float[Tensor, "*batch"]
 PerBatch = Float[Tensor, ""]
 Vectors = Float[Tensor, "*batch dimensions"]
@@ -35,6 +38,8 @@ Embeddings = Float[Tensor, "examples dimensions"]
 BatchLabels = Int[Tensor, "examples"]
 Marks = Shaped[Tensor, "*batch"]
 ClassVectors = Float[Tensor, "classes dimensions"]
+FirstSample = Float[Tensor, "first dimensions"]
+SecondSample = Float[Tensor, "second dimensions"]
 
 NpLogits = Float[ndarray, "*batch classes"]
 NpLabels = Int[ndarray, "*batch"]
@@ -45,6 +50,7 @@ NpMasks = Float[ndarray, "*batch pixels"]
 NpVectors = Float[ndarray, "*batch dimensions"]
 NpMarks = Int[ndarray, "*batch"]
 NpClassVectors = Float[ndarray, "classes dimensions"]
+NpTerms = Float[ndarray, "*batch terms"]
 NpPerExample = Float[ndarray, "*batch"]
 
 Parameter = float | Tensor  # a tensor broadcasts against the loss per example

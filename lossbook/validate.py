@@ -127,6 +127,23 @@ def overlap(scores: Any, targets: Any, *, values: bool | None = None) -> None:
         )
 
 
+def two_samples(first: Any, second: Any) -> None:
+    """Refuse what cannot be (N, D) points and (M, D) points, N and M at least 1."""
+    for name, points in (("first", first), ("second", second)):
+        _floating(name, points)
+        if points.ndim != 2 or not len(points):
+            raise ValueError(
+                f"{name} must hold one point a row, shape (N, D), and at least one, "
+                f"got shape {tuple(points.shape)}"
+            )
+    if first.shape[1] != second.shape[1]:
+        raise ValueError(
+            "second must have points of as many dimensions as first, "
+            f"{first.shape[1]}, got {second.shape[1]}"
+        )
+    _same_device("second", second, "first", first)
+
+
 def class_counts(counts: Any) -> Tensor:
     """Return (C,) positive numbers, one a class, in float64; refuse anything else."""
     values = torch.as_tensor(counts, dtype=torch.float64)
@@ -181,6 +198,16 @@ def losses(values: Any) -> None:
     if not values.numel():
         raise ValueError(
             "losses must hold at least one loss, as an empty batch has no mean, got "
+            f"shape {tuple(values.shape)}"
+        )
+
+
+def terms(values: Any, count: int) -> None:
+    """Refuse what cannot be (..., T) losses of so many terms."""
+    losses(values)
+    if values.ndim == 0 or values.shape[-1] != count:
+        raise ValueError(
+            f"losses must have a last axis with one entry a term, {count} in all, got "
             f"shape {tuple(values.shape)}"
         )
 

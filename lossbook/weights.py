@@ -61,7 +61,8 @@ def effective_number(counts: Any, *, beta: float = 0.999) -> ndarray:
     if beta in (0, 1):
         return _scaled((n / n.min()) ** -float(beta))
     # beta^n as exp(n log beta), log beta through 1 - beta: exact digits up to beta = 1.
-    return _scaled(-1 / np.expm1(n * np.log1p(beta - 1)))
+    log_beta = np.log1p(beta - 1) if beta > 0.5 else np.log(beta)
+    return _scaled(-1 / np.expm1(n * log_beta))
 
 
 def deferred(counts: Any, epoch: int, *, start: int, beta: float = 0.9999) -> ndarray:

@@ -14,10 +14,10 @@ QUICK = {"data": "iris", "epochs": 8, "learning_rate": 0.02, "progress": False}
 
 @pytest.fixture(scope="module")
 def noisy(tmp_path_factory):
-    """MAE against cross-entropy where half of the labels are wrong."""
+    """GCE against cross-entropy where half of the labels are wrong."""
     return compare(
         baseline="cross_entropy",
-        candidate="mae",
+        candidate="gce",
         data="digits",
         seeds=6,
         budget=2,
@@ -34,7 +34,7 @@ def noisy(tmp_path_factory):
 
 def test_a_known_effect_is_found(noisy):
     assert noisy.better is True
-    assert noisy.verdict.startswith("mae is better than cross_entropy: accuracy +0.")
+    assert noisy.verdict.startswith("gce is better than cross_entropy: accuracy +0.")
     assert "6 paired seeds" in noisy.verdict
     assert noisy.wins == 6
     assert noisy.p_wilcoxon == 2 / 2**6
@@ -45,7 +45,7 @@ def test_the_report_holds_what_was_done(noisy):
     assert "trainings, 8 of them for tuning, the same number for either loss" in report
     assert "default parameters; learning rate" in report
     assert all(metric in report for metric in METRICS)
-    assert noisy.table().index.tolist() == ["cross_entropy", "mae"]
+    assert noisy.table().index.tolist() == ["cross_entropy", "gce"]
     assert len(noisy.differences()) == 6
 
 
@@ -162,6 +162,9 @@ BAD_TABLES = [
     ("a,y\n", "y", r"got 0 rows and 1 features"),
     ("y\nno\nyes\n", "y", r"got 2 rows and 0 features"),
     (GOOD + "x,6,yes\n", "y", r"line 7: 'a' must be a finite number, got 'x'"),
+    ("\n" + GOOD + "\nx,6,yes\n", "y", r"line 9: 'a' must be a finite number, got 'x'"),
+    (GOOD + "\n\n1,2,\n", "y", r"line 9: the label 'y' is missing"),
+    (GOOD + "1_0,6,yes\n", "y", r"line 7: 'a' must be a finite number, got '1_0'"),
     (GOOD + "1, ,yes\n", "y", r"line 7: 'b' must be a finite number, got nothing"),
     (GOOD + "1,inf,yes\n", "y", r"line 7: 'b' must be a finite number, got 'inf'"),
     (GOOD + "1,2,\n", "y", r"line 7: the label 'y' is missing"),

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.optimize import root
 
 from lossbook import data
 
@@ -182,6 +183,23 @@ UNEVEN = np.array([[0.7, 0.3, 0.0], [0.0, 0.9, 0.1], [0.25, 0.25, 0.5]])
 def uneven_task():
     labels = rng().permutation(np.repeat([0, 1, 2], [100, 200, 40]))
     return data.Task(inputs=rng().normal(size=(340, 2)), labels=labels)
+
+
+@pytest.mark.parametrize(
+    ("gamma", "noise", "right"),
+    [(1 / 24, 0.1, 2), (1 / 24, 0.05, 4), (1 / 48, 0.05, 2)],
+)
+def test_long_and_servedios_scale_depends_on_the_noise(gamma, noise, right):
+    """The logistic loss at its minimum, where the expected gradient is 0."""
+    task = data.long_servedio(gamma=gamma, noise=noise)
+
+    def slope(weight):
+        wrong = 1 / (1 + np.exp(task.inputs @ weight))  # P(class 0)
+        return (task.posterior[:, 0] - wrong) @ task.inputs
+
+    found = root(slope, np.ones(2), tol=1e-12)
+    assert np.abs(slope(found.x)).max() < 1e-9
+    assert (task.inputs @ found.x > 0).sum() == right
 
 
 def test_flips_have_exact_rates_in_the_right_direction():

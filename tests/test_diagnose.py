@@ -107,6 +107,20 @@ def test_the_largest_curvature_is_found_with_its_sign(eigenvalues):
     assert found == pytest.approx(eigenvalues[0], rel=1e-4)
 
 
+@pytest.mark.parametrize("other", [-1.0, -0.9999, 0.9999])
+def test_curvatures_of_about_one_size_are_not_mixed(other):
+    """A saddle bends up and down alike; a mean of the two is no curvature of it."""
+    w, _, objective = quadratic([1.0, other, 0.3])
+    found = diagnose.top_eigenvalue([w], objective, rng=RNG)
+    assert abs(found) == pytest.approx(1.0, abs=2e-4)
+
+
+def test_a_single_parameter_has_one_curvature():
+    w = torch.tensor([3.0], requires_grad=True)
+    found = diagnose.top_eigenvalue([w], lambda: -2 * w.square().sum(), rng=RNG)
+    assert found == pytest.approx(-4.0)
+
+
 def test_a_linear_loss_has_no_curvature():
     w = torch.ones(3, 1, requires_grad=True)
     assert diagnose.top_eigenvalue([w], lambda: 2 * w.sum(), rng=RNG) == 0.0

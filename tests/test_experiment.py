@@ -54,6 +54,26 @@ def test_losses_meet_the_same_start():
     torch.testing.assert_close(*starts)
 
 
+@pytest.mark.parametrize("seed", [0, 4])
+def test_a_start_holds_no_number_that_the_data_hold(seed):
+    """Drawn from one stream, the first weights would be the first inputs."""
+    weights = experiment.Models.start([seed], [10, 64, 5]).layers[0][0].detach()
+    drawn = weights.flatten()
+    config = experiment.Config(data="ordinal", seed=seed)
+    inputs = experiment.task_of(config)[0].inputs
+    again = np.random.default_rng(seed).normal(size=640)
+    for numbers in (inputs.flatten()[:640], again):
+        assert abs(np.corrcoef(drawn, numbers)[0, 1]) < 0.2
+
+
+def test_a_slope_that_is_no_number_is_noted_at_the_last_step():
+    def kinked(outputs, labels):  # 0 everywhere, and its slope is nowhere a number
+        return (0 * outputs).sum(-1).sqrt()
+
+    assert trained(loss=kinked, steps=1).failed.tolist() == [1, 1, 1]
+    assert trained(steps=1).failed.tolist() == [-1, -1, -1]
+
+
 def test_a_weight_counts_like_copies():
     twice = np.concatenate([TASKS.inputs, TASKS.inputs[:, :50]], 1)
     labels = np.concatenate([TASKS.labels, TASKS.labels[:, :50]], 1)

@@ -20,6 +20,7 @@ LAYERS = {  # what each part of lossbook may import from lossbook
     "kernels": {"modes", "shapes"},
     "ops": {"modes", "shapes", "validate", "kernels"},
     "trees": set(),
+    "transport": {"modes", "shapes", "kernels", "ops"},
     "losses": {
         "modes",
         "shapes",
@@ -28,6 +29,7 @@ LAYERS = {  # what each part of lossbook may import from lossbook
         "kernels",
         "ops",
         "trees",
+        "transport",
         "losses",
     },
     "criterion": {"modes", "card", "validate", "losses"},
@@ -49,6 +51,7 @@ LAYERS = {  # what each part of lossbook may import from lossbook
         "weights",
     },
     "explore": {"card", "style", "explore"},
+    "schedules": set(),
     "stats": set(),
     "plots": {"style", "plots"},
     "tables": {"card", "losses", "tables"},

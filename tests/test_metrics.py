@@ -255,3 +255,9 @@ REFUSED = [
 def test_bad_input_is_refused(arrays, options, message):
     with pytest.raises((ValueError, TypeError), match=f"^{re.escape(message)}$"):
         metrics.ece(*arrays, **options)
+
+
+def test_a_class_without_examples_has_no_recall():
+    predicted, labels = np.array([[0, 1], [0, 1]]), np.array([[0, 1], [0, 0]])
+    np.testing.assert_array_equal(metrics.recall(predicted, labels), [1.0, np.nan])
+    assert np.isnan(metrics.balanced_accuracy(predicted, labels)[1])

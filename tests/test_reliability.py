@@ -285,3 +285,7 @@ def test_a_batch_that_counts_for_nothing(options, reduction):
 def test_the_rows_are_of_known_losses():
     rows = [*ROWS_OF_P, *ROWS_OF_LOGITS, *ROWS_OF_SCORES]
     assert {row.key for row in rows} == {*OF_P, *OF_LOGITS, *OF_SCORES}
+
+
+def test_every_row_has_its_loss():
+    assert {*OF_P, *OF_LOGITS, *OF_SCORES} <= set(CATALOGUE)

@@ -69,6 +69,15 @@ def test_wilcoxon_is_the_enumeration_of_all_signs():
     assert stats.wilcoxon_p(values) == pytest.approx(share)
 
 
+@pytest.mark.parametrize("n", [6, 14])
+def test_wilcoxon_is_exact_with_equal_sizes_too(n):
+    """Differences of accuracies are often equal in size; p stays 2 / 2^n at least."""
+    values = np.tile([0.1, 0.2], n // 2)
+    assert stats.wilcoxon_p(values) == 2 / 2**n
+    values[0] = -0.1  # one of n // 2 equal smallest ranks: 1 + n // 2 cases a side
+    assert stats.wilcoxon_p(values) == 2 * (1 + n // 2) / 2**n
+
+
 def test_ten_equal_signs_give_the_smallest_p_of_wilcoxon():
     assert stats.wilcoxon_p(np.arange(1.0, 11.0)) == 2 / 2**10
     assert stats.wilcoxon_p(np.zeros(4)) == 1.0
@@ -149,6 +158,18 @@ def test_the_known_number_for_a_medium_effect():
     """The textbook case: d = 0.5, two-sided 5 %, power 80 % takes 34 pairs."""
     assert stats.power(0.5, 33) < 0.8 <= stats.power(0.5, 34)
     assert stats.power(0.0, 20) == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize(("effect", "n"), [(5.0, 10), (1.0, 100), (30.0, 2), (1e3, 5)])
+def test_power_is_a_number_where_the_effect_is_large(effect, n):
+    assert 0.99 < stats.power(effect, n) <= 1
+
+
+def test_two_seeds_have_a_detectable_difference():
+    found = stats.detectable_difference(1.0, 2)
+    draws = np.random.default_rng(0).normal(found, 1, (20_000, 2))
+    p = scipy_stats.ttest_1samp(draws, 0, axis=1).pvalue
+    assert (p < 0.05).mean() == pytest.approx(0.8, abs=0.01)
 
 
 def test_power_is_the_share_of_rejections():

@@ -4,6 +4,8 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -24,7 +26,11 @@ def table(configs, **options):
 
 def test_a_grid_has_every_combination():
     configs = grid(
-        loss=["focal", "mae"], noise_rate=[0.0, 0.4], seed=range(3), epochs=7
+        loss=["focal", "mae"],
+        noise="pair",
+        noise_rate=[0.0, 0.4],
+        seed=range(3),
+        epochs=7,
     )
     assert len(configs) == len(set(configs)) == 12
     assert {c.epochs for c in configs} == {7}
@@ -48,6 +54,14 @@ def test_a_key_depends_on_everything_and_on_nothing_else():
     assert config.key("new code") != config.key()
 
 
+def test_a_number_has_one_key_however_it_is_spelled():
+    plain = Config(seed=1, epochs=3, imbalance=2.0, hidden=(4,))
+    numpy = Config(seed=np.int64(1), epochs=3.0, imbalance=2, hidden=(np.int32(4),))
+    assert numpy == plain
+    assert numpy.key() == plain.key()
+    assert [c.seed for c in grid(seed=np.arange(2))] == [0, 1]
+
+
 REFUSED = [
     ({"loss": "focl"}, r"loss must be a key .*, got 'focl'; did you mean 'focal'\?"),
     (
@@ -57,6 +71,15 @@ REFUSED = [
     ({"noise": "white"}, "noise must be one of none, symmetric, pair, instance, got"),
     ({"optimizer": "lbfgs"}, "optimizer must be one of adam, adamw, sgd, got 'lbfgs'"),
     ({"noise_rate": 1.2}, "noise_rate must lie between 0 and 1, got 1.2"),
+    (
+        {"noise_rate": 0.4},
+        'noise_rate must be 0 without noise, got 0.4; choose noise="symmetric", ',
+    ),
+    ({"imbalance": 0.1}, "imbalance must be at least 1, got 0.1"),
+    ({"tree": "wrong"}, "tree must be one of right, random, got 'wrong'"),
+    ({"weighting": "both"}, "weighting must be one of none, inverse, effective, got"),
+    ({"profile": "flat"}, "profile must be one of exponential, step, got 'flat'"),
+    ({"epochs": 2.5}, "epochs must be a whole number, got 2.5"),
     ({"epochs": 0}, "epochs must be at least 1, got 0"),
 ]
 
@@ -96,6 +119,30 @@ def test_every_task_can_be_drawn(name):
     assert len(train.labels) > 50
 
 
+def test_the_number_of_training_examples_is_that_of_all_classes():
+    for name in set(experiment.TASKS) - {"breast_cancer"}:
+        train, _ = task_of(Config(data=name, train=81))
+        assert len(train.labels) == 81
+
+
+@pytest.mark.parametrize("train", [90, 200, -1])
+def test_a_part_without_examples_is_refused(train):
+    own = data.moons(90, rng=np.random.default_rng(0))
+    with pytest.raises(
+        ValueError, match="train must leave both parts an example, 1 to"
+    ):
+        task_of(Config(data="own", train=train), {"own": own})
+
+
+def test_a_number_of_examples_that_cannot_be_had_is_refused():
+    message = "train must be 0 for breast_cancer, which is cut in halves, got 100"
+    with pytest.raises(ValueError, match=message):
+        task_of(Config(data="breast_cancer", train=100))
+    for part in task_of(Config(data="breast_cancer")):
+        benign, malignant = np.bincount(part.labels)
+        assert malignant == benign // 2
+
+
 def test_a_stack_is_as_one_by_one():
     """Noise rate, seed and the loss's parameter vary; float64 agrees to round-off."""
     configs = [
@@ -114,6 +161,32 @@ def test_a_stack_is_as_one_by_one():
         alone = run(config, dtype=torch.float64)
         for name in ("nll", "brier", "accuracy", "ece", "fit_clean"):
             assert row[name] == pytest.approx(alone[name], abs=1e-9)
+
+
+@pytest.mark.parametrize("batch_size", [3, 40])
+def test_questions_of_a_stack_know_their_model(batch_size):
+    """Three models and batches of three: an axis of models is none of examples."""
+    configs = [
+        Config(**SMALL, loss="binary_focal", params={"gamma": g}, batch_size=batch_size)
+        for g in (0.0, 1.0, 4.0)
+    ]
+    together = run_stack(configs, dtype=torch.float64)
+    alone = [run(config, dtype=torch.float64) for config in configs]
+    assert len({row["nll"] for row in together}) == 3
+    for name in ("nll", "brier"):
+        found, wanted = ([row[name] for row in rows] for rows in (together, alone))
+        np.testing.assert_allclose(found, wanted, atol=1e-9)
+
+
+def test_seeds_may_draw_parts_of_several_sizes():
+    """The classes of `ordinal` are drawn, so their long tails differ in length."""
+    configs = grid(data="ordinal", imbalance=5.0, epochs=2, seed=range(4))
+    rows = run_stack(configs, dtype=torch.float64)
+    assert len({row["seen"] for row in rows}) > 1
+    assert [row["seed"] for row in rows] == [0, 1, 2, 3]
+    alone = [run(config, dtype=torch.float64) for config in configs]
+    found, wanted = ([row["nll"] for row in each] for each in (rows, alone))
+    np.testing.assert_allclose(found, wanted, atol=1e-9)
 
 
 def test_a_stack_of_two_groups_is_refused():
@@ -151,6 +224,20 @@ def test_a_run_that_leaves_the_numbers_says_so():
     assert np.isnan(row["accuracy"])
 
 
+def test_a_run_whose_last_step_leaves_the_numbers_says_so():
+    options = {"data": "iris", "hidden": (8,), "epochs": 1, "optimizer": "sgd"}
+    row = run(Config(**options, learning_rate=1e30))
+    assert row["status"] == "not finite after training"
+    assert np.isnan(row["nll"])
+
+
+def test_a_history_goes_on_where_there_are_no_numbers():
+    config = Config(**SMALL, optimizer="sgd", learning_rate=1e38)
+    frame = experiment.history(config)
+    assert frame["epoch"].tolist() == [1, 2, 3, 4]
+    assert frame.iloc[-1, 1:].isna().all()
+
+
 @pytest.mark.parametrize("loss", ["logistic", "binary_cross_entropy", "zero_one"])
 def test_losses_of_other_kinds_ask_one_question_a_class(loss):
     row = run(Config(data="iris", loss=loss, hidden=(), epochs=30, learning_rate=0.05))
@@ -161,6 +248,12 @@ def test_weights_help_the_rare_class():
     common = {"data": "rare_blobs", "train": 3000, "epochs": 5}
     plain, weighted = (run(Config(**common, weighting=w)) for w in ("none", "inverse"))
     assert weighted["balanced_error"] < plain["balanced_error"] - 0.05
+
+
+def test_where_all_labels_are_wrong_none_is_learned_that_is_right():
+    row = run(Config(**SMALL, noise="pair", noise_rate=1.0))
+    assert np.isnan(row["fit_clean"])
+    assert 0 <= row["fit_flipped"] <= 1
 
 
 def test_a_history_follows_the_training():
@@ -211,6 +304,52 @@ def test_new_code_makes_new_rows(tmp_path, monkeypatch):
     assert len(list(tmp_path.glob("*.parquet"))) == 2
 
 
+def test_the_key_of_code_forgets_nothing_that_runs():
+    """Whatever module of the package a run executes is in the key, other losses not."""
+    script = """
+    import sys, lossbook.experiment as e
+    before = set()
+    def note(frame, event, arg):
+        before.add(frame.f_code.co_filename)
+    sys.setprofile(note)
+    e.run(e.Config(data="gaussian_tree", loss="HierarchicalCrossEntropy", epochs=1,
+                   weighting="effective", outliers=0.1, noise="instance",
+                   noise_rate=0.1, hidden=()))
+    sys.setprofile(None)
+    print(*before, sep="\\n")
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    ours = {
+        path
+        for path in map(Path, found.stdout.split())
+        if module.PACKAGE in path.parents
+    }
+    names = {str(path.relative_to(module.PACKAGE)) for path in ours}
+    assert {
+        "trees.py",
+        "weights.py",
+        "validate.py",
+        "losses/hierarchy/_paths.py",
+    } <= names
+    hashed = module._sources("lossbook.losses.hierarchy._hierarchical_cross_entropy")
+    hashed |= module._sources("lossbook.experiment")
+    assert not names - {str(path.relative_to(module.PACKAGE)) for path in hashed}
+    assert not [path for path in hashed if path.name == "_focal.py"]
+
+
+@pytest.mark.parametrize("part", ["posterior", "clean"])
+def test_all_of_own_arrays_decides_the_key(tmp_path, part):
+    """Instance noise is drawn from the posterior, what is fitted told by `clean`."""
+    task = data.two_gaussians(60, rng=np.random.default_rng(0))
+    task = replace(task, clean=task.labels)
+    other = replace(task, **{part: getattr(task, part)[::-1]})
+    config = Config(data="mine", hidden=(), epochs=2, noise="instance", noise_rate=0.3)
+    for own in (task, other):
+        table([config], given={"mine": own}, store=tmp_path)
+    assert len(list(tmp_path.glob("*.parquet"))) == 2
+
+
 def test_a_damaged_file_is_named_set_aside_and_made_again(tmp_path):
     configs = grid(**SMALL, seed=range(4))
     first = table(configs, store=tmp_path, stack=2)
@@ -223,6 +362,27 @@ def test_a_damaged_file_is_named_set_aside_and_made_again(tmp_path):
     pd.testing.assert_frame_equal(first, again)
     assert path.with_suffix(".damaged").exists()
     assert len(list(tmp_path.glob("*.parquet"))) == 2
+
+
+def test_a_table_of_something_else_is_left_alone(tmp_path):
+    other = tmp_path / "other.parquet"
+    pd.DataFrame({"price": [1.0]}).to_parquet(other)
+    table(grid(**SMALL), store=tmp_path)
+    assert pd.read_parquet(other)["price"].tolist() == [1.0]
+
+
+def test_where_nothing_reads_parquet_the_store_is_left_alone(tmp_path, monkeypatch):
+    configs = grid(**SMALL)
+    table(configs, store=tmp_path)
+    before = sorted(tmp_path.iterdir())
+
+    def no_reader(path):
+        raise ImportError("pyarrow or fastparquet is needed")
+
+    monkeypatch.setattr(module.pd, "read_parquet", no_reader)
+    with pytest.raises(ImportError, match="pyarrow"):
+        table(configs, store=tmp_path)
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_own_arrays_work_and_decide_the_key(tmp_path):

@@ -110,7 +110,8 @@ def family_page(family: str) -> str:
         blocks += [f"## {card.name}", function(f"lossbook.{card.key}"), facts(card)]
     others = without_card(family)
     if others:
-        blocks += ["## Without a card", "These are no losses; they belong to them."]
+        words = "What has no card of its own: decoders, miners, sums of losses, ..."
+        blocks += ["## Without a card", words]
         blocks += [function(f"lossbook.{name}") for name in others]
     return "\n\n".join(blocks) + "\n"
 

@@ -1,6 +1,6 @@
 """Let pytest import a changed copy of one module: `-p tools.mutant_plugin`.
 
-`make mutants` uses it to see whether a family's own tests refuse what no check does.
+`make mutants` uses it to see whether the tests of a loss refuse what no check does.
 """
 
 import importlib.abc

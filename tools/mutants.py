@@ -2,9 +2,10 @@
 
 `tools.slips` says what a slip is and where it is planted. Then the checks of
 `lossbook.check` run on the changed module's card, the cheap ones first, until one
-refuses it; then the family's own tests in `tests/losses`, which hold what no card can
-say. What nothing refuses is a survivor: a gap in the checks, or a slip that changes
-nothing. The second kind is listed with its reason in `mutants.toml`.
+refuses it; then the examples in the module and the tests in `tests/losses` that name
+the loss, which hold what no card can say. What nothing refuses is a survivor: a gap in
+the checks, or a slip that changes nothing. The second kind is listed with its reason in
+`mutants.toml`.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import importlib
 import importlib.util
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -217,21 +219,23 @@ class Trial:
 
     @cached_property
     def tests_pass(self) -> bool:
-        """True if no test of the family itself refuses the loss as it is."""
+        """True if the examples and the tests of the loss accept it as it is."""
         return not self.killed_by_tests(self.source)
 
     def killed_by_tests(self, source: str) -> bool:
-        """True if the family's own tests refuse the changed source."""
-        name = self.original.__name__
-        tests = ROOT / "tests" / "losses" / f"test_{name.split('.')[-2]}.py"
-        if not tests.exists():
-            return False
+        """True if the examples or the tests of the loss refuse a changed source."""
+        name, key = self.original.__name__, self.original.CARD.key
+        tests = [
+            str(path)
+            for path in sorted((ROOT / "tests" / "losses").glob("test_*.py"))
+            if re.search(rf"\b{key}\b", path.read_text(encoding="utf-8"))
+        ]
         with tempfile.TemporaryDirectory() as folder:
             changed = Path(folder) / "changed.py"
             changed.write_text(source + CUTTER, encoding="utf-8")
             command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", PLUGIN]
             answer = subprocess.run(
-                [*command, "-p", "no:cacheprovider", str(tests)],
+                [*command, "-p", "no:cacheprovider", str(changed), *tests],
                 cwd=ROOT,
                 env=os.environ | {VARIABLE: f"{name}={changed}"},
                 capture_output=True,
@@ -275,13 +279,13 @@ def examine(module: str, excluded: Sequence[str] = ()) -> Report:
         if killer is None and trial.tests_pass:
             # The tree has the slip in it now.
             changed = ast.unparse(trial.tree)
-            killer = "the family's tests" if trial.killed_by_tests(changed) else None
+            killer = "its tests" if trial.killed_by_tests(changed) else None
         report.planted += killer != NO_SLIP
         report.killed += killer not in (None, NO_SLIP)
         if killer is None:
             report.survivors.append(slip)
     if not vars(trial).get("tests_pass", True):
-        report.problems.append("the family's tests refuse the loss as it is")
+        report.problems.append("its tests refuse the loss as it is")
     report.problems += [
         f"mutants.toml excludes what is not planted: {t}" for t in unseen
     ]

@@ -81,6 +81,8 @@ def _forward_mode() -> Iterator[None]:
 @covers(*PURE)
 def transforms(card: LossCard) -> Evidence:
     """torch.func's grad, jvp, vmap and hessian give what plain autograd gives."""
+    if card.opaque:
+        return nothing("it must see the numbers, as its card says")
 
     def cases() -> Iterator[tuple[str, float]]:
         arrays = card.sample(rng(), 4, 3)
@@ -155,6 +157,8 @@ def _of_each_example(
 @covers()
 def compiles(card: LossCard) -> Evidence:
     """torch.compile takes the loss as one graph, which gives the same."""
+    if card.opaque:
+        return nothing("it must see the numbers, as its card says")
 
     def cases() -> Iterator[tuple[str, float]]:
         arrays = card.sample(rng(), 8)
@@ -227,9 +231,11 @@ def device(card: LossCard) -> Evidence:
     Where there is none, the loss is run on torch's meta device, which has shapes and
     no numbers: it refuses what meets a tensor that was left on the CPU.
     """
+    if card.opaque:
+        return nothing("it must see the numbers, as its card says")
     gpu = torch.cuda.is_available()
     if not gpu and card.kind not in ONE_EACH:
-        return nothing("no GPU is here to compare with")
+        return nothing("there is nothing to compare without a GPU")
     place = torch.device("cuda" if gpu else "meta")
 
     def cases() -> Iterator[tuple[str, float]]:
@@ -244,10 +250,8 @@ def device(card: LossCard) -> Evidence:
                 expected if gpu else torch.zeros_like(expected),
             )
 
-    if gpu:
-        return settled(card, "the GPU gives what the CPU gives", cases(), 1e-9)
-    what = "no GPU is here; on the meta device, shapes are as on the CPU"
-    return settled(card, what, cases(), 0.0)
+    what = "another device, a GPU where there is one, gives the same"
+    return settled(card, what, cases(), 1e-9)
 
 
 def _elsewhere(

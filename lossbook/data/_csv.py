@@ -1,6 +1,7 @@
 """Tables of the reader's own: features in columns, one column with the label."""
 
 import difflib
+import math
 import warnings
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ def read_csv(path: str | Path, *, label: str = "") -> tuple[Task, list[str]]:
         UnicodeDecodeError,
     ) as error:
         raise ValueError(f"{path} must hold a table: {error}") from None
+    frame.index = _lines(path, len(frame))
     column = label or str(frame.columns[-1])
     if column not in frame.columns:
         raise ValueError(
@@ -62,8 +64,8 @@ def read_csv(path: str | Path, *, label: str = "") -> tuple[Task, list[str]]:
         frame[column].str.strip(), return_inverse=True, return_counts=True
     )
     if "" in names:
-        row = int(np.flatnonzero(frame[column].str.strip() == "")[0])
-        raise ValueError(f"{path}, line {row + 2}: the label {column!r} is missing")
+        line = frame.index[frame[column].str.strip() == ""][0]
+        raise ValueError(f"{path}, line {line}: the label {column!r} is missing")
     if len(names) < 2 or counts.min() < 3:
         found = ", ".join(f"{n}: {c}" for n, c in zip(names, counts, strict=True))
         raise ValueError(
@@ -75,18 +77,26 @@ def read_csv(path: str | Path, *, label: str = "") -> tuple[Task, list[str]]:
     return Task(inputs=inputs, labels=labels), [str(name) for name in names]
 
 
+def _lines(path: Path, rows: int) -> list[int]:
+    """Return the file's line of each row; blank lines are no rows."""
+    text = path.read_text(encoding="utf-8").splitlines()
+    written = [i for i, line in enumerate(text, start=1) if line]
+    # Where a cell holds line breaks, the lines are more than the rows.
+    return written[1:] if len(written) == rows + 1 else list(range(2, rows + 2))
+
+
 def _numbers(column: Any, path: Path) -> np.ndarray:
     """Return a column of text as numbers; name the first cell that is none."""
     values = np.empty(len(column))
-    for i, text in enumerate(column):
+    for i, (line, text) in enumerate(column.items()):
         try:
-            values[i] = float(text)
+            values[i] = math.nan if "_" in text else float(text)
         except ValueError:
             values[i] = np.nan
         if not np.isfinite(values[i]):
             shown = repr(text) if text.strip() else "nothing"
             raise ValueError(
-                f"{path}, line {i + 2}: {column.name!r} must be a finite number, got "
+                f"{path}, line {line}: {column.name!r} must be a finite number, got "
                 f"{shown}"
             )
     return values

@@ -88,7 +88,10 @@ CIFAR100 = Source(
 
 
 def mnist(
-    root: str | Path | None = None, *, download: bool = False, source: Source = MNIST
+    root: str | Path | None = None,
+    *,
+    download: bool = False,
+    source: Source | None = None,
 ) -> tuple[Task, Task]:
     """Return handwritten digits, 28 x 28 pixels: 60,000 to train and 10,000 to test.
 
@@ -96,7 +99,7 @@ def mnist(
         root: the folder of all data sets; by default that of the environment variable
             LOSSBOOK_DATA.
         download: fetch what is missing, about 12 MB.
-        source: where the files come from, for a mirror.
+        source: where the files come from, for a mirror; its publisher where not given.
 
     Returns:
         Training and test task, with inputs (n, 784), float32 between 0 and 1, and
@@ -108,7 +111,7 @@ def mnist(
 
     Source: LeCun, Bottou, Bengio, Haffner (1998).
     """
-    files = _files(source, root, download)
+    files = _files(source or MNIST, root, download)
     return _pair_of_idx(*files[:2]), _pair_of_idx(*files[2:])
 
 
@@ -116,7 +119,7 @@ def fashion_mnist(
     root: str | Path | None = None,
     *,
     download: bool = False,
-    source: Source = FASHION_MNIST,
+    source: Source | None = None,
 ) -> tuple[Task, Task]:
     """Return pictures of clothing, 28 x 28 pixels, in ten classes, as `mnist`.
 
@@ -135,12 +138,15 @@ def fashion_mnist(
 
     Source: Xiao, Rasul, Vollgraf (2017), MIT license.
     """
-    files = _files(source, root, download)
+    files = _files(source or FASHION_MNIST, root, download)
     return _pair_of_idx(*files[:2]), _pair_of_idx(*files[2:])
 
 
 def cifar10(
-    root: str | Path | None = None, *, download: bool = False, source: Source = CIFAR10
+    root: str | Path | None = None,
+    *,
+    download: bool = False,
+    source: Source | None = None,
 ) -> tuple[Task, Task]:
     """Return color pictures of ten things, 32 x 32: 50,000 to train, 10,000 to test.
 
@@ -159,7 +165,7 @@ def cifar10(
 
     Source: Krizhevsky (2009).
     """
-    (archive,) = _files(source, root, download)
+    (archive,) = _files(source or CIFAR10, root, download)
     batches = [f"cifar-10-batches-py/data_batch_{i}" for i in range(1, 6)]
     records = _pickles(archive, [*batches, "cifar-10-batches-py/test_batch"])
     return _task_of(records[:-1], b"labels"), _task_of(records[-1:], b"labels")
@@ -170,7 +176,7 @@ def cifar100(
     *,
     download: bool = False,
     coarse: bool = False,
-    source: Source = CIFAR100,
+    source: Source | None = None,
 ) -> tuple[Task, Task]:
     """Return color pictures of a hundred things, 32 x 32, in twenty superclasses.
 
@@ -190,7 +196,7 @@ def cifar100(
 
     Source: Krizhevsky (2009).
     """
-    (archive,) = _files(source, root, download)
+    (archive,) = _files(source or CIFAR100, root, download)
     key = b"coarse_labels" if coarse else b"fine_labels"
     train, test = _pickles(archive, _CIFAR100_PARTS)
     return _task_of([train], key), _task_of([test], key)

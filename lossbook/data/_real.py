@@ -120,8 +120,8 @@ def breast_cancer(*, ratio: int, rng: np.random.Generator) -> tuple[Task, Task]:
     Raises:
         ValueError: for a ratio below 2 (the data hold fewer malignant examples).
 
-    Source: Wolberg, Mangasarian, Street, Street (1995), UCI Machine Learning
-    Repository, CC BY 4.0; as bundled with scikit-learn.
+    Source: Wolberg, Street, Mangasarian (1995), UCI Machine Learning Repository, CC BY
+    4.0; as bundled with scikit-learn.
     """
     from sklearn.datasets import load_breast_cancer
 

@@ -8,14 +8,16 @@ from lossbook.data._task import Task
 
 
 def long_servedio(*, gamma: float = 1 / 24, noise: float = 0.0) -> Task:
-    """Return four points, all of class 1, that no convex potential learns under noise.
+    """Return four points, all of class 1, that mislead convex potentials under noise.
 
     One point has a large margin, one pulls, two penalize. A linear score without a bias
-    classifies all of them, but the smallest expected convex loss under label noise
-    belongs to a score that gets the two penalizers wrong.
+    classifies all of them. For each convex potential (such as the logistic or the
+    exponential loss) and each noise rate above 0 there is a scale gamma, small enough,
+    at which the score of the smallest expected loss gets the two penalizers wrong.
 
     Args:
-        gamma: the construction's scale, small.
+        gamma: the construction's scale: the less noise, the smaller it must be. 1/24
+            suffices for the logistic loss at a noise of 0.1, but not at 0.05.
         noise: P(class 0 | input) that the labels are seen with, the same everywhere.
 
     Returns:

@@ -68,13 +68,32 @@ def _one_hot(outputs: Tensor, labels: Tensor) -> Tensor:
 
 
 def stacked_params(
-    settings: list[dict[str, float]], dtype: torch.dtype
+    settings: list[dict[str, float]],
+    dtype: torch.dtype,
+    *,
+    axes: int = 1,
+    device: torch.device | str | None = None,
 ) -> dict[str, float | Tensor]:
-    """Return each parameter once: a number if all models share it, else a column."""
+    """Return each parameter once: a number if all models share it, else a column.
+
+    Args:
+        settings: the parameters of each model.
+        dtype: of the columns.
+        axes: of the loss, beside that of the models, as `axes_of` tells.
+        device: of the columns.
+    """
     found: dict[str, float | Tensor] = {}
     for name in settings[0]:
         values = [setting[name] for setting in settings]
         same = len(set(values)) == 1
-        column = torch.as_tensor(np.array(values), dtype=dtype)[:, None]
-        found[name] = values[0] if same else column
+        column = torch.as_tensor(np.array(values), dtype=dtype, device=device)
+        found[name] = values[0] if same else column.reshape(-1, *[1] * axes)
     return found
+
+
+def axes_of(card: LossCard, classes: int) -> int:
+    """Return how many axes the loss of one model has: its examples, and its questions.
+
+    A parameter that differs between models must not be taken for one of an example.
+    """
+    return 2 if card.kind == "binary" or (card.kind == "margin" and classes > 2) else 1

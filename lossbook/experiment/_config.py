@@ -5,7 +5,7 @@ import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from lossbook.experiment._lockstep import OPTIMIZERS, Optimizer
 from lossbook.losses import CATALOGUE
@@ -13,6 +13,26 @@ from lossbook.losses import CATALOGUE
 Noise = Literal["none", "symmetric", "pair", "instance"]
 NOISES: tuple[Noise, ...] = ("none", "symmetric", "pair", "instance")
 Profile = Literal["exponential", "step"]
+
+Tree = Literal["right", "random"]
+Weighting = Literal["none", "inverse", "effective"]
+CHOICES: dict[str, tuple[str, ...]] = {
+    "noise": NOISES,
+    "profile": get_args(Profile),
+    "tree": get_args(Tree),
+    "weighting": get_args(Weighting),
+    "optimizer": OPTIMIZERS,
+}
+# A number has one spelling, or equal configs would have different keys.
+INTEGERS = ("train", "epochs", "batch_size", "seed")
+FLOATS = (
+    "noise_rate",
+    "imbalance",
+    "outliers",
+    "weight_from",
+    "learning_rate",
+    "weight_decay",
+)
 
 Params = tuple[tuple[str, float], ...]
 
@@ -23,10 +43,12 @@ class Config:
 
     Attributes:
         data: a name in `experiment.TASKS`, or of arrays given to `sweep`.
-        train: training examples before any damage; 0 for what the data set gives.
+        train: training examples of all classes before any damage; 0 for what the data
+            set gives.
         noise: how training labels become wrong.
-        noise_rate: the share of wrong labels, 0 to 1.
-        imbalance: how many times the rarest class is rarer than the most frequent.
+        noise_rate: the share of wrong labels, 0 to 1; 0 if `noise` is "none".
+        imbalance: how many times the rarest class is rarer than the most frequent, at
+            least 1.
         profile: of the imbalance.
         outliers: the share of training examples that are moved far away, with a label
             drawn at random.
@@ -53,10 +75,10 @@ class Config:
     imbalance: float = 1.0
     profile: Profile = "exponential"
     outliers: float = 0.0
-    tree: Literal["right", "random"] = "right"
+    tree: Tree = "right"
     loss: str = "cross_entropy"
     params: Params = ()
-    weighting: Literal["none", "inverse", "effective"] = "none"
+    weighting: Weighting = "none"
     weight_from: float = 0.0
     hidden: tuple[int, ...] = (64,)
     epochs: int = 50
@@ -71,7 +93,11 @@ class Config:
         pairs = self.params.items() if isinstance(self.params, Mapping) else self.params
         params = tuple(sorted((name, float(value)) for name, value in pairs))
         object.__setattr__(self, "params", params)
-        object.__setattr__(self, "hidden", tuple(self.hidden))
+        object.__setattr__(self, "hidden", tuple(map(int, self.hidden)))
+        for name in INTEGERS:
+            object.__setattr__(self, name, _whole(name, getattr(self, name)))
+        for name in FLOATS:
+            object.__setattr__(self, name, float(getattr(self, name)))
         if self.loss not in CATALOGUE:
             raise ValueError(
                 f"loss must be a key of the catalogue, got {self.loss!r}"
@@ -84,19 +110,23 @@ class Config:
                     f"params must be parameters of {self.loss}, which has "
                     f"{', '.join(has) or 'none'}, got {name}"
                 )
-        if self.noise not in NOISES:
-            raise ValueError(
-                f"noise must be one of {', '.join(NOISES)}, got {self.noise!r}"
-            )
-        if self.optimizer not in OPTIMIZERS:
-            raise ValueError(
-                f"optimizer must be one of {', '.join(OPTIMIZERS)}, got "
-                f"{self.optimizer!r}"
-            )
+        for name, known in CHOICES.items():
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"{name} must be one of {', '.join(known)}, got "
+                    f"{getattr(self, name)!r}"
+                )
         for name in ("noise_rate", "outliers", "weight_from"):
             value = getattr(self, name)
             if not 0 <= value <= 1:
                 raise ValueError(f"{name} must lie between 0 and 1, got {value:g}")
+        if self.noise == "none" and self.noise_rate > 0:
+            raise ValueError(
+                f"noise_rate must be 0 without noise, got {self.noise_rate:g}; choose "
+                'noise="symmetric", "pair" or "instance"'
+            )
+        if not self.imbalance >= 1:
+            raise ValueError(f"imbalance must be at least 1, got {self.imbalance:g}")
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(
@@ -136,14 +166,22 @@ def grid(make: type[Config] = Config, **choices: Any) -> list[Config]:
         choices: by field name, one value for all, or a list, range or other sequence of
             values (a tuple is one value, since `hidden` and `params` are tuples).
 
-    >>> len(grid(loss=["focal", "mae"], noise_rate=[0.0, 0.2], seed=range(10)))
-    40
+    >>> rates = [0.0, 0.2]
+    >>> configs = grid(noise="pair", noise_rate=rates, loss=["focal", "mae"])
+    >>> [(c.loss, c.noise_rate) for c in configs]
+    [('focal', 0.0), ('mae', 0.0), ('focal', 0.2), ('mae', 0.2)]
     """
     lists = [_choices(value) for value in choices.values()]
     return [
         make(**dict(zip(choices, chosen, strict=True)))
         for chosen in itertools.product(*lists)
     ]
+
+
+def _whole(name: str, value: Any) -> int:
+    if int(value) != value:
+        raise ValueError(f"{name} must be a whole number, got {value!r}")
+    return int(value)
 
 
 def _choices(value: Any) -> Sequence[Any]:

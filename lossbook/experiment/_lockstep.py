@@ -58,7 +58,8 @@ def train(
         head: "linear", "cosine" or "embedding", as in `Models`.
         steps: updates.
         batch_size: examples of each update; all of them where not given.
-        optimizer: "adam", "adamw" or "sgd" (momentum 0.9).
+        optimizer: "adam" (its second moment forgets with 0.95, not torch's 0.999),
+            "adamw" or "sgd" (momentum 0.9).
         learning_rate: at the start.
         weight_decay: on weights, not on biases.
         sample_weight: (K, n), divided by its mean; None weighs all alike.
@@ -122,6 +123,9 @@ def train(
             after_epoch(
                 _epochs(step, x.shape[1], batch_size), _detached(models, failed)
             )
+    for layer in models.layers:  # the last update has no outputs to tell of it
+        for values in layer:
+            _note(~values.detach().isfinite().flatten(1).all(1), failed, steps)
     return _detached(models, failed)
 
 

@@ -68,7 +68,8 @@ class Models:
         """Return untrained models: He-normal weights and zero biases.
 
         Each model's weights are drawn from its own seed, so that a model in a stack
-        starts as it would alone.
+        starts as it would alone. They are other numbers than those which
+        `default_rng(seed)` gives: data drawn from it do not come back as weights.
 
         Args:
             seeds: K numbers.
@@ -83,7 +84,8 @@ class Models:
         """
         if head not in HEADS:
             raise ValueError(f"head must be one of {', '.join(HEADS)}, got {head!r}")
-        generators = [np.random.default_rng(seed) for seed in seeds]
+        # To numpy, seed and [seed, 0] are the same: data come from this stream.
+        generators = [np.random.default_rng([seed, 3]) for seed in seeds]
         kind = dtype or torch.get_default_dtype()
         layers = []
         for fan_in, fan_out in pairwise(widths):

@@ -22,7 +22,7 @@ from lossbook.data import (
     stack,
     symmetric_noise,
 )
-from lossbook.experiment._calls import adapted, head_of, stacked_params
+from lossbook.experiment._calls import adapted, axes_of, head_of, stacked_params
 from lossbook.experiment._config import Config
 from lossbook.experiment._lockstep import train
 from lossbook.experiment._models import Models
@@ -73,6 +73,8 @@ def run_stack(
 ) -> list[Row]:
     """Train configs of one group in lockstep and return a row for each.
 
+    Where the seeds draw training parts of several sizes, those of one size go together.
+
     Args:
         configs: that agree in all but seed, noise and the loss's parameters.
         given: arrays of your own, by the name in `config.data`.
@@ -82,28 +84,48 @@ def run_stack(
     Returns:
         Rows with all fields of the config, the metrics on the test part, `fit_clean`
         and `fit_flipped` (the shares of training examples with a right and with a wrong
-        label that the model gives back), `seconds` of the whole stack divided by its
-        models, `status` ("ok", or where the model left the finite numbers; its metrics
-        are then missing) and the versions.
+        label that the model gives back), `seconds` of training and measuring divided
+        by the models that went together, `status` ("ok", or where the model left the
+        finite numbers; its metrics are then missing) and the versions.
 
     Raises:
         ValueError: for configs of different groups.
     """
+    _of_one_group(configs)
+    parts: dict[Any, list[int]] = {}
+    pairs = [task_of(config, given) for config in configs]
+    for k, (a, b) in enumerate(pairs):
+        parts.setdefault((a.inputs.shape, b.inputs.shape), []).append(k)
+    rows: dict[int, Row] = {}
+    for part in parts.values():
+        made = _stacked([configs[k] for k in part], [pairs[k] for k in part])
+        rows |= dict(zip(part, _rows_of(made, dtype, device), strict=True))
+    return [rows[k] for k in range(len(configs))]
+
+
+def _found(
+    logits: np.ndarray, seen: np.ndarray, made: _Stack, k: int, finite: bool
+) -> Row:
+    """Return what is measured of a model, all missing if it left the numbers."""
+    if not finite:
+        return dict.fromkeys(MEASURED, math.nan)
+    return measured(logits, made.test.labels[k]) | _fit(seen, made.train, k)
+
+
+def _rows_of(made: _Stack, dtype: torch.dtype, device: str | None) -> list[Row]:
     start = time.perf_counter()
-    made = _stacked(configs, given)
     models = _trained(made, dtype, device)
     logits = _logits(models, made.test)
     seen = _logits(models, made.train)
-    seconds = (time.perf_counter() - start) / len(configs)
+    seconds = (time.perf_counter() - start) / len(made.configs)
     rows = []
-    for k, config in enumerate(configs):
+    for k, config in enumerate(made.configs):
         failed = int(models.failed[k])
-        status = "ok" if failed < 0 else f"not finite from step {failed}"
-        found = dict.fromkeys(MEASURED, math.nan)
-        if failed < 0:
-            found = measured(logits[k], made.test.labels[k]) | _fit(
-                seen[k], made.train, k
-            )
+        finite = bool(np.isfinite(logits[k]).all() and np.isfinite(seen[k]).all())
+        status = "ok" if finite else "not finite after training"
+        if failed >= 0:
+            status = f"not finite from step {failed}"
+        found = _found(logits[k], seen[k], made, k, status == "ok")
         rows.append(
             config.row()
             | {"classes": made.classes, "seen": len(made.train.labels[k])}
@@ -132,19 +154,21 @@ def history(
     Returns:
         Columns `epoch`, the metrics on the test part, `fit_clean`, `fit_flipped`, and
         `pull_0`, `pull_1`, ...: the share of the gradient in the logits that comes from
-        the training examples of each class.
+        the training examples of each class. All are missing where the model has left
+        the finite numbers.
     """
-    made = _stacked([config], given)
+    made = _stacked([config], [task_of(config, given)])
     rows: list[Row] = []
 
     def note(epoch: int, models: Models) -> None:
         logits, seen = _logits(models, made.test)[0], _logits(models, made.train)[0]
-        rows.append(
-            {"epoch": epoch}
-            | measured(logits, made.test.labels[0])
-            | _fit(seen, made.train, 0)
-            | _pulls(made, models)
+        finite = bool(np.isfinite(logits).all() and np.isfinite(seen).all())
+        pulls = (
+            _pulls(made, models)
+            if finite
+            else {f"pull_{c}": math.nan for c in range(made.classes)}
         )
+        rows.append({"epoch": epoch} | _found(logits, seen, made, 0, finite) | pulls)
 
     _trained(made, dtype, device, after_epoch=note)
     return pd.DataFrame(rows)
@@ -153,14 +177,16 @@ def history(
 # --- one stack -----------------------------------------------------------------
 
 
-def _stacked(configs: Sequence[Config], given: Given | None) -> _Stack:
+def _of_one_group(configs: Sequence[Config]) -> None:
     groups = {config.group() for config in configs}
     if len(groups) != 1:
         raise ValueError(
             "configs of one stack must agree in all but seed, noise and the loss's "
             f"parameters, got {len(groups)} groups; use sweep"
         )
-    pairs = [task_of(config, given) for config in configs]
+
+
+def _stacked(configs: Sequence[Config], pairs: Sequence[tuple[Task, Task]]) -> _Stack:
     # Every task says which labels are clean, or a stack of mixed ones would not know.
     seen = stack([replace(a, clean=_clean(a)) for a, _ in pairs])
     test = stack([b for _, b in pairs])
@@ -180,10 +206,11 @@ def _trained(
 ) -> Models:
     config = made.configs[0]
     n = made.train.labels.shape[1]
+    device = device or ("cuda" if torch.cuda.is_available() else None)
     return train(
         made.train.inputs,
         made.train.labels,
-        _loss(made, dtype),
+        _loss(made, dtype, device),
         seeds=[c.seed for c in made.configs],
         classes=made.classes,
         hidden=config.hidden,
@@ -197,21 +224,23 @@ def _trained(
         weight_from=config.weight_from,
         after_epoch=after_epoch,
         dtype=dtype,
-        device=device or ("cuda" if torch.cuda.is_available() else None),
+        device=device,
     )
 
 
-def _loss(made: _Stack, dtype: torch.dtype) -> Any:
+def _loss(made: _Stack, dtype: torch.dtype, device: torch.device | str | None) -> Any:
     """Return the loss of the whole stack, or one a model if it closes over data."""
     card = made.card
     settings = [card.defaults() | dict(c.params) for c in made.configs]
     if not isinstance(card.fn, type):
-        return adapted(card, _with(card.fn, stacked_params(settings, dtype)))
+        axes = axes_of(card, made.classes)
+        params = stacked_params(settings, dtype, axes=axes, device=device)
+        return adapted(card, _with(card.fn, params))
     wanted = _needed(card.fn)
     losses = []
-    for k, (config, params) in enumerate(zip(made.configs, settings, strict=True)):
+    for k, (config, own) in enumerate(zip(made.configs, settings, strict=True)):
         closed = {name: _closed_over(name, made, config, k) for name in wanted}
-        losses.append(adapted(card, card.fn(**closed, **params)))
+        losses.append(adapted(card, card.fn(**closed, **own)))
     return losses
 
 
@@ -233,7 +262,10 @@ def _with(
 
 
 def _closed_over(name: str, made: _Stack, config: Config, k: int) -> Any:
-    """Return what a loss wants to know of the data."""
+    """Return what a loss wants to know of the data.
+
+    Of noise that depends on the input no matrix tells: it is taken to be symmetric.
+    """
     if name == "counts":
         return np.bincount(made.train.labels[k], minlength=made.classes).clip(min=1)
     if name == "transition":
@@ -306,11 +338,17 @@ def measured(logits: np.ndarray, labels: np.ndarray) -> Row:
 
 
 def _fit(logits: np.ndarray, task: Task, k: int) -> Row:
-    """Return how many right and how many wrong labels the model has learned."""
+    """Return how many right and how many wrong labels the model has learned.
+
+    The share of labels that there are none of is missing.
+    """
     labels = task.labels[k]
     right, learned = labels == _clean(task)[k], logits.argmax(-1) == labels
-    flipped = float(learned[~right].mean()) if (~right).any() else math.nan
-    return {"fit_clean": float(learned[right].mean()), "fit_flipped": flipped}
+
+    def share(of: np.ndarray) -> float:
+        return float(learned[of].mean()) if of.any() else math.nan
+
+    return {"fit_clean": share(right), "fit_flipped": share(~right)}
 
 
 def _logits(models: Models, task: Task) -> np.ndarray:
@@ -323,7 +361,7 @@ def _pulls(made: _Stack, models: Models) -> Row:
     """Return each class's share of the gradient's length in the logits."""
     outputs = models.outputs(made.train.inputs).detach().requires_grad_()
     labels = torch.as_tensor(made.train.labels, device=outputs.device)
-    loss = _loss(made, outputs.dtype)
+    loss = _loss(made, outputs.dtype, outputs.device)
     one = loss if callable(loss) else None
     value = one(outputs, labels) if one else loss[0](outputs[0], labels[0])
     (gradient,) = torch.autograd.grad(value.sum(), outputs)

@@ -1,5 +1,6 @@
 """Sweeps: many configs, several processes, rows that are kept as they come."""
 
+import ast
 import hashlib
 import os
 import sys
@@ -19,8 +20,6 @@ from lossbook.experiment._run import STACK, Row, run_stack
 from lossbook.losses import CATALOGUE
 
 PACKAGE = Path(__file__).parent.parent
-# What decides a result beside the loss's own module.
-SHARED = ("data", "experiment", "kernels.py", "metrics.py", "modes.py", "ops.py")
 
 
 def sweep(
@@ -122,23 +121,63 @@ def _key(config: Config, given: Mapping[str, Task] | None, dtype: torch.dtype) -
 def code_version(loss: str) -> str:
     """Return a hash of the code that decides this loss's results.
 
+    That is the loss's module, the experiment's, and whatever of this package they
+    import, but no other loss.
+
     >>> code_version("focal") == code_version("mae")
     False
     """
-    module = sys.modules[CATALOGUE[loss].fn.__module__]
-    files = [Path(str(module.__file__))]
-    for name in SHARED:
-        path = PACKAGE / name
-        files += sorted(path.glob("*.py")) if path.is_dir() else [path]
     digest = hashlib.sha256()
-    for file in files:
+    for file in sorted(_sources(CATALOGUE[loss].fn.__module__) | _sources(__package__)):
+        digest.update(file.name.encode())
         digest.update(file.read_bytes().replace(b"\r\n", b"\n"))
     return digest.hexdigest()[:16]
 
 
+def _sources(module: str) -> set[Path]:
+    """Return the files of a module and of all that it imports of this package.
+
+    The catalogue and its families are lists of losses; it ends there.
+    """
+    found: dict[str, Path] = {}
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        file = _file_of(name)
+        if name in found or file is None or _is_list_of_losses(name):
+            continue
+        found[name] = file
+        for node in ast.walk(ast.parse(file.read_bytes())):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                waiting += [
+                    node.module,
+                    *(f"{node.module}.{n.name}" for n in node.names),
+                ]
+    return set(found.values())
+
+
+def _file_of(module: str) -> Path | None:
+    """Return a module's file, None for what is no module of this package."""
+    package, *parts = module.split(".")
+    if package != PACKAGE.name or not parts:
+        return None
+    path = PACKAGE.joinpath(*parts)
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    return file if file.exists() else None
+
+
+def _is_list_of_losses(module: str) -> bool:
+    parts = module.split(".")
+    return parts[1:2] == ["losses"] and not parts[-1].startswith("_")
+
+
 def _hash_of_task(task: Task) -> str:
+    """Return a hash of all that a task holds; the posterior decides on its noise."""
     digest = hashlib.sha256()
-    for array in (task.inputs, task.labels):
+    for array in (task.inputs, task.labels, task.posterior, task.clean):
+        if array is None:
+            digest.update(b"none")
+            continue
         digest.update(f"{array.shape} {array.dtype}".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()[:16]
@@ -148,14 +187,20 @@ def _hash_of_task(task: Task) -> str:
 
 
 def _stored(store: str | Path | None) -> dict[str, Row]:
-    """Return the rows in a folder, by key; a file that cannot be read is set aside."""
+    """Return the rows in a folder, by key; a damaged file is set aside.
+
+    A table of something else is left alone.
+    """
     rows: dict[str, Row] = {}
     if store is None:
         return rows
     for path in sorted(Path(store).glob("*.parquet")):
         try:
             part = pd.read_parquet(path)
-            rows |= {str(row["key"]): row for row in _records(part)}
+            if "key" in part and "status" in part:
+                rows |= {str(row["key"]): row for row in _records(part)}
+        except (ImportError, MemoryError, PermissionError):
+            raise  # no fault of the file
         except Exception as error:  # whatever a damaged file makes the reader say
             aside = path.with_suffix(".damaged")
             path.replace(aside)

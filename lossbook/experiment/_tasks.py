@@ -40,14 +40,19 @@ def _loaded(load: Callable[..., Pair], usual: int) -> Maker:
 
 
 def _tree(train: int, rng: np.random.Generator) -> Pair:
+    """Every class has as many training examples, so their number is rounded."""
     branching, depth = TREES["gaussian_tree"]
-    return data.gaussian_tree(
-        train or 20, 100, branching=branching, depth=depth, rng=rng
-    )
+    classes = branching**depth
+    each = max(1, round((train or 20 * classes) / classes))
+    return data.gaussian_tree(each, 100, branching=branching, depth=depth, rng=rng)
 
 
 def _tumors(train: int, rng: np.random.Generator) -> Pair:
-    """All benign tumors and every second malignant one, in two halves."""
+    """All benign tumors and half as many malignant ones, in two halves."""
+    if train:
+        raise ValueError(
+            f"train must be 0 for breast_cancer, which is cut in halves, got {train}"
+        )
     return data.breast_cancer(ratio=2, rng=rng)
 
 
@@ -79,7 +84,8 @@ def task_of(config: Config, given: Mapping[str, Task] | None = None) -> Pair:
         given: arrays of the caller's own, by name; they are split 2 to 1.
 
     Raises:
-        ValueError: for data of an unknown name.
+        ValueError: for data of an unknown name, or a number of training examples that
+            the data cannot give.
     """
     rng = np.random.default_rng([config.seed, 0])
     own = (given or {}).get(config.data)
@@ -145,5 +151,10 @@ def _with_outliers(
 
 
 def _split(task: Task, train: int, rng: np.random.Generator) -> Pair:
-    order = rng.permutation(len(task.labels))
+    n = len(task.labels)
+    if not 0 < train < n:
+        raise ValueError(
+            f"train must leave both parts an example, 1 to {n - 1} of {n}, got {train}"
+        )
+    order = rng.permutation(n)
     return task.take(order[:train]), task.take(order[train:])

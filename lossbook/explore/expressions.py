@@ -108,6 +108,11 @@ def torch_function(expr: sympy.Expr, names: Sequence[str]) -> Callable[..., Any]
         lambda part: isinstance(part, (sympy.Max, sympy.Min, sympy.Heaviside)),
         lambda part: part.rewrite(sympy.Piecewise),
     )
+    # torch's functions take no plain numbers: log(2) is one already.
+    steps = steps.replace(
+        lambda part: part.is_Function and not part.free_symbols,
+        lambda part: part.evalf(),
+    )
     plain = sympy.lambdify([real(name) for name in names], steps, "torch")
 
     def function(*arguments: Any) -> Any:

@@ -21,11 +21,10 @@ def _cards() -> Iterator[LossCard]:
                 yield found.CARD
 
 
-CATALOGUE: dict[str, LossCard] = {card.key: card for card in _cards()}
-
-
 def card_of(loss: Callable[..., Any]) -> LossCard | None:
     """Return the card of a loss of this package, None for anybody else's.
+
+    A loss that is made of others, as `Mixture` is, makes its own card.
 
     >>> import torch
     >>> from lossbook.losses.entropy import cross_entropy
@@ -36,4 +35,9 @@ def card_of(loss: Callable[..., Any]) -> LossCard | None:
         of_class = isinstance(card.fn, type) and isinstance(loss, card.fn)
         if loss is card.fn or of_class:
             return card
-    return None
+    own = getattr(loss, "card", None)
+    return own if isinstance(own, LossCard) else None
+
+
+# After what the modules of losses may import from here.
+CATALOGUE: dict[str, LossCard] = {card.key: card for card in _cards()}

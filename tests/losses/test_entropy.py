@@ -227,6 +227,21 @@ def test_softened_probabilities_are_the_softmax_of_softened_logits(temperature):
     close(loss, temperature**2 * (q * (q.log() - p.log())).sum(-1))
 
 
+def test_a_temperature_may_learn_from_a_teacher_that_is_certain():
+    """At q = e_y the loss is T^2 times cross-entropy of z / T."""
+    temperature = torch.tensor(2.0, dtype=torch.float64, requires_grad=True)
+    z = torch.tensor([[1.0, 0.0, -1.0]], dtype=torch.float64)
+    hard = torch.tensor([[0.0, 1.0, 0.0]], dtype=torch.float64)
+    slopes = [
+        torch.autograd.grad(loss.sum(), temperature)[0]
+        for loss in (
+            lossbook.distillation(z, hard, temperature=temperature),
+            temperature**2 * lossbook.soft_cross_entropy(z / temperature, hard),
+        )
+    ]
+    torch.testing.assert_close(*slopes)
+
+
 def test_distillation_is_zero_where_the_student_is_the_teacher():
     z = TEACHER.clone().requires_grad_()
     loss = lossbook.distillation(z + 3, TEACHER.softmax(-1))

@@ -485,6 +485,17 @@ def test_consistent_heads_cost_nothing(tree):
         assert (other > 1e-6).all()
 
 
+def test_a_group_that_is_ruled_out_has_no_part_in_consistency():
+    fine = torch.tensor([[1.0, 2.0, 0.0]], requires_grad=True)
+    coarse = torch.tensor([[0.0, -torch.inf]], requires_grad=True)
+    loss = lossbook.PathConsistency(SMALL)(fine, coarse)
+    gradients = torch.autograd.grad(loss.sum(), (fine, coarse))
+    p = fine.detach().softmax(-1)
+    torch.testing.assert_close(loss, -p[:, :2].sum(-1).log())
+    torch.testing.assert_close(gradients[1], torch.zeros(1, 2))
+    assert gradients[0].isfinite().all()
+
+
 def test_the_coarse_head_is_pulled_towards_the_fine_one():
     """The gradient in its logits is c_g (log(c_g / P_g) - KL), and 1e4 does no harm."""
     fine = torch.tensor([[1.0, 0.0, 2.0]], dtype=torch.float64)

@@ -10,6 +10,8 @@ from tests.peers.load import peer
 
 pytestmark = pytest.mark.peers
 
+SHOWN = [("TreeWasserstein", "ot.emd2"), ("SoftTreeWasserstein", "ot.emd2")]
+
 TREE = Hierarchy.random(np.random.default_rng(3), 9)
 LENGTHS = np.random.default_rng(1).uniform(0.1, 2.0, size=len(TREE.names))
 

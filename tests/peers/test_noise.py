@@ -11,6 +11,11 @@ from tests.peers.load import peer
 
 pytestmark = pytest.mark.peers
 
+SHOWN = [
+    ("generalized_jensen_shannon", "scipy.spatial.distance.jensenshannon"),
+    ("mae", "torch.nn.functional.l1_loss"),
+]
+
 
 def batch():
     rng = np.random.default_rng(0)

@@ -127,20 +127,20 @@ def test_one_slip_is_planted_at_a_time():
 
 
 def test_every_slip_in_a_sample_is_seen():
-    report = mutants.examine(LOGISTIC)
+    excluded = mutants.exclusions()[mutants.file_of(LOGISTIC)]
+    report = mutants.examine(LOGISTIC, excluded)
     assert report.killed == report.planted > 20
     assert not report.survivors
     assert mutants.summarize([report]) == 0
 
 
 @pytest.fixture
-def no_family_tests(tmp_path, monkeypatch):
-    """Only the checks judge: there is no file of tests."""
-    monkeypatch.setattr(mutants, "file_of", lambda module: module)
-    monkeypatch.setattr(mutants, "ROOT", tmp_path)
+def no_tests(monkeypatch):
+    """Only the checks judge."""
+    monkeypatch.setattr(Trial, "killed_by_tests", lambda self, source: False)
 
 
-@pytest.mark.usefixtures("no_family_tests")
+@pytest.mark.usefixtures("no_tests")
 def test_without_checks_all_survive(monkeypatch, capsys):
     monkeypatch.setattr(check, "applicable", lambda card: [])
     report = mutants.examine(LOGISTIC)
@@ -162,8 +162,8 @@ def test_both_forms_are_checked_where_there_are_two(module, forms):
 
 
 @pytest.fixture
-def family_tests(tmp_path, monkeypatch):
-    """A checkout whose family `margins` has one test, of logistic at 0."""
+def own_tests(tmp_path, monkeypatch):
+    """A checkout with one test, of logistic at 0."""
     (tmp_path / "tests/losses").mkdir(parents=True)
     (tmp_path / "tests/losses/test_margins.py").write_text(
         "import math, torch\n"
@@ -177,11 +177,11 @@ def family_tests(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("family_tests")
+@pytest.mark.usefixtures("own_tests")
 @pytest.mark.parametrize(
     ("written", "seen"), [("upcast(scores)", False), ("1 + upcast(scores)", True)]
 )
-def test_a_familys_own_tests_see_what_no_check_does(written, seen):
+def test_the_tests_of_a_loss_see_what_no_check_does(written, seen):
     source = Path(importlib.import_module(LOGISTIC).__file__).read_text()
     assert "upcast(scores)" in source
     changed = source.replace("upcast(scores)", f"({written})")
@@ -189,15 +189,16 @@ def test_a_familys_own_tests_see_what_no_check_does(written, seen):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("family_tests")
+@pytest.mark.usefixtures("own_tests")
 def test_tests_that_fail_anyway_see_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(mutants, "file_of", lambda module: module)
     monkeypatch.setattr(check, "applicable", lambda card: [])
     monkeypatch.setattr(Trial, "slips", lambda self: iter([(SLIP, NO_CHANGE)]))
-    (tmp_path / "tests/losses/test_margins.py").write_text("def test_it(): assert 0")
+    text = "def test_logistic(): assert 0"
+    (tmp_path / "tests/losses/test_margins.py").write_text(text)
     report = mutants.examine(LOGISTIC)
     assert report.survivors == [SLIP]
-    assert report.problems == ["the family's tests refuse the loss as it is"]
+    assert report.problems == ["its tests refuse the loss as it is"]
 
 
 def test_a_module_that_cannot_be_imported_is_seen():
@@ -245,7 +246,7 @@ def test_a_loss_that_fails_as_it_is_is_a_problem(monkeypatch, capsys):
     assert "ValueError: so it is" in capsys.readouterr().out
 
 
-@pytest.mark.usefixtures("no_family_tests")
+@pytest.mark.usefixtures("no_tests")
 def test_an_exclusion_that_fits_nothing_is_a_problem(monkeypatch):
     monkeypatch.setattr(check, "applicable", lambda card: [])
     first = next(iter(Trial(LOGISTIC).slips()))[0].text

@@ -26,7 +26,7 @@ def batch_hard(embeddings: Embeddings, labels: BatchLabels) -> Triplets:
         labels: (N,), the classes, any integers.
 
     Returns:
-        Three index tensors of equal length: anchors, positives, negatives.
+        Three index tensors of equal length, anchors, positives, negatives.
 
     Raises:
         ValueError: for shapes that do not fit.
@@ -58,7 +58,7 @@ def semi_hard(
         margin: that of the triplet loss.
 
     Returns:
-        Three index tensors of equal length: anchors, positives, negatives.
+        Three index tensors of equal length, anchors, positives, negatives.
 
     Raises:
         ValueError: for shapes that do not fit.

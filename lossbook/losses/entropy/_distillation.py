@@ -53,7 +53,9 @@ def distillation(
     z = upcast(logits)
     q = targets.to(z.dtype)
     impossible = q == 0
-    log_q = torch.where(impossible, -math.inf, torch.where(impossible, 1.0, q).log())
+    # A finite stand-in for log 0: divided by T, minus infinity has no slope in T.
+    lowest = torch.finfo(q.dtype).min / 4
+    log_q = torch.where(impossible, lowest, torch.where(impossible, 1.0, q).log())
     log_q_t = _log_softened(log_q, over_classes(temperature))
     log_p_t = _log_softened(z, over_classes(temperature))
     # 0 log 0 is 0: what the teacher excludes adds nothing.

@@ -44,7 +44,7 @@ def label_smoothing(
         mass: "uniform" or "offclass".
 
     Returns:
-        (...), in nats; at least the entropy of q, which is above 0.
+        (...), in nats; at least the entropy of q, which is 0 only if q is one class.
 
     Raises:
         ValueError: for labels outside of the classes, logits that are nan, another

@@ -74,7 +74,9 @@ class PathConsistency:
         log_fine = (tops - tops.amax(-1, keepdim=True) + rests).log_softmax(-1)
         log_coarse = upcast(coarse_logits).log_softmax(-1)
         c = log_coarse.exp()
-        terms = torch.where(c == 0, 0.0, c * (log_coarse - log_fine))
+        # 0 log 0 is 0, with a gradient of 0, also for a group that is ruled out.
+        log_c = torch.where(c == 0, 0.0, log_coarse)
+        terms = torch.where(c == 0, 0.0, c * (log_c - log_fine))
         return validate.explain_nan("fine_logits", fine_logits, terms.sum(-1))
 
 
