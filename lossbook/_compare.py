@@ -175,8 +175,9 @@ def compare(
     mean of the metric is then run on the seeds of the report.
 
     The tuning seeds draw other splits and other initial weights than the report. On one
-    real data set, splits overlap all the same; a difference found there is one of this
-    data set.
+    real data set, splits overlap all the same: a difference found there is one of this
+    data set, and the interval, which takes the seeds as independent, is too narrow.
+    `stats.corrected_resampled_t` of `differences()` allows for that.
 
     Args:
         baseline: key of the loss that is there.

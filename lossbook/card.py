@@ -118,6 +118,7 @@ class Properties:
 
     convex: Stated = None  # in the logits or scores
     # The expected loss has its one minimum at the truth; scores are read as log-odds.
+    # For soft targets, the truth is the target itself, not labels drawn from it.
     strictly_proper: Stated = None
     calibrated: Stated = None  # its minimizer predicts the likeliest class
     symmetric: Stated = None  # the sum over all labels is constant

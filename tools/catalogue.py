@@ -137,7 +137,8 @@ def properties_page(cards: Sequence[LossCard]) -> str:
         [
             "- *Convex*: in the logits or scores.",
             "- *Strictly proper*: the expected loss is least at the true "
-            "probabilities, and nowhere else.",
+            "probabilities, and nowhere else. Where the truth is a target, it is the "
+            "target that stands for them: labels drawn from it are another matter.",
             "- *Calibrated*: the outputs with the least expected loss predict the "
             "likeliest class.",
             "- *Symmetric*: the sum of the losses over all labels does not depend on "
