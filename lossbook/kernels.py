@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from lossbook.modes import forward_mode, values_visible
+from lossbook.shapes import Parameter
 
 # psi and its gradient factor as functions of (log p_y, log(1 - p_y)).
 Scalar = Callable[[Tensor, Tensor], Tensor]
@@ -407,7 +408,7 @@ def power(x: Tensor, log_p: Tensor, gamma: Any) -> Tensor:
     """
     if underived(x) and isinstance(gamma, int | float):
         return raised(x.sigmoid(), gamma)
-    return (gamma * log_p).exp()
+    return (gamma * finite(log_p)).exp()
 
 
 def raised(p: Tensor, gamma: float) -> Tensor:
@@ -436,12 +437,41 @@ def below(x: Tensor, limit: float) -> Tensor:
     return torch.lt(x, limit, out=torch.empty_like(x))  # no mask in between
 
 
-def times_log(weight: Tensor, log: Tensor) -> Tensor:
+def finite(log: Tensor) -> Tensor:
+    """Return logarithms with a finite one in the place of log 0: 0 times it is 0.
+
+    A multiple of it is finite too.
+
+    >>> finite(torch.tensor([-1.0, -torch.inf])).isfinite()
+    tensor([True, True])
+    """
+    return log.clamp(min=-(torch.finfo(log.dtype).max ** 0.5))
+
+
+def focused(weight: Tensor, log_p: Tensor) -> Tensor:
+    """Return weight * log p, for a weight that is 1 and flat where p is 0.
+
+    The slope of the weight, 0 there, must not meet log 0: the slope in p would be nan.
+
+    >>> log_p = torch.tensor([-torch.inf], requires_grad=True)
+    >>> loss = focused((2 * log_p).exp().neg() + 1, log_p)  # (1 - p^2) log p
+    >>> loss.detach(), torch.autograd.grad(loss, log_p)[0]
+    (tensor([-inf]), tensor([1.]))
+    """
+    if underived(weight, log_p):
+        return weight * log_p
+    near = finite(log_p)
+    return weight * near + (log_p - near)
+
+
+def times_log(weight: Parameter, log: Tensor) -> Tensor:
     """Return weight * log, where 0 * -inf is 0: what cannot be costs nothing unasked.
 
     >>> times_log(torch.tensor([0.0, 1.0]), torch.tensor([-torch.inf, -2.0]))
     tensor([ 0., -2.])
     """
+    if isinstance(weight, int | float) and weight:
+        return weight * log
     return torch.where((weight == 0) & log.isneginf(), 0.0, weight * log)
 
 

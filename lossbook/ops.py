@@ -11,6 +11,8 @@ from lossbook import kernels, validate
 from lossbook.kernels import (
     Elementwise,
     below,
+    finite,
+    focused,
     hard,
     log_sigmoids,
     mixed_log,
@@ -39,6 +41,8 @@ __all__ = [
     "below",
     "binary_loss",
     "expm1",
+    "finite",
+    "focused",
     "hard",
     "label_margin",
     "log_sigmoids",
@@ -281,8 +285,8 @@ def smoothed_loss(
         classes = torch.arange(log_p.shape[-1], device=labels.device)
         # The two values are applied one by one, never as a difference times log p_y:
         # at a hopeless label that difference would swallow the other terms.
-        of_label = _weighed(over_classes(at_label), log_p)
-        of_others = _weighed(over_classes(at_others), log_p)
+        of_label = times_log(over_classes(at_label), log_p)
+        of_others = times_log(over_classes(at_others), log_p)
         is_label = labels[..., None] == classes
         return -torch.where(is_label, of_label, of_others).sum(-1)
 
@@ -292,11 +296,6 @@ def smoothed_loss(
 
     z, least = upcast(logits), kernels.MIDDLE
     return _rows(z, labels, form, plain, at_label, at_others, least=least)
-
-
-def _weighed(weight: Parameter, log_p: Tensor) -> Tensor:
-    """Return weight * log p; no weight at no probability is 0."""
-    return torch.where((weight == 0) & log_p.isneginf(), 0.0, weight * log_p)
 
 
 def rival_sum(

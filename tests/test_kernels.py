@@ -242,6 +242,30 @@ def test_binary_cross_entropy_keeps_its_digits(gap):
     torch.testing.assert_close(gradient.abs(), expected, rtol=1e-5, atol=0)
 
 
+def test_a_small_weight_of_yes_keeps_its_digits():
+    scores = torch.tensor([0.5, -0.5], requires_grad=True)
+    answers = torch.tensor([1.0, 0.0])
+    for alpha in (1e-6, 1 - 1e-6):
+        found = []
+        for name in ("fused", "plain"):
+            with kernels.force(name):
+                loss = lossbook.binary_focal(scores, answers, alpha=alpha)
+            found.append((loss, torch.autograd.grad(loss.sum(), scores)[0]))
+        for fused, plain in zip(*found, strict=True):
+            torch.testing.assert_close(fused, plain, rtol=1e-6, atol=0)
+
+
+def test_the_weight_of_yes_can_be_learned():
+    """Of several weights, the scores having no gradient of their own."""
+    scores, answers = torch.randn(4, 3).double(), torch.ones(4, 3).double()
+    alpha = torch.tensor([0.0, 0.3, 1.0]).double().requires_grad_()
+    loss = lossbook.binary_focal(scores, answers, gamma=2.0, alpha=alpha)
+    (gradient,) = torch.autograd.grad(loss.sum(), alpha)
+    unweighted = lossbook.binary_focal(scores, answers, gamma=2.0, alpha=None)
+    torch.testing.assert_close(loss.detach(), alpha.detach() * unweighted)
+    torch.testing.assert_close(gradient, unweighted.sum(0))
+
+
 def test_equal_rivals_share_the_gradient():
     logits = torch.zeros(1, 3, dtype=torch.float64, requires_grad=True)
     for name in ("fused", "plain"):
@@ -269,6 +293,21 @@ def test_little_memory_beside_the_gradient(form):
         logits.grad = None
 
     assert peak_bytes(step) <= 1.1 * logits.nbytes
+
+
+@pytest.mark.parametrize("key", ["supcon", "info_nce"])
+def test_similarities_are_never_held_at_once(key):
+    """Counted exactly, in units of the matrix of all pairs of 4096 examples."""
+    n = 4096
+    queries, _ = batch(n, 16, torch.float32)
+    keys = queries.detach().roll(1, -1).requires_grad_()
+    other = torch.arange(n) % 256 if key == "supcon" else keys
+
+    def step():
+        CATALOGUE[key].fn(queries, other).mean().backward()
+        queries.grad = keys.grad = None
+
+    assert peak_bytes(step) < n * n * queries.element_size() / 8
 
 
 def test_a_gradient_in_the_truth_or_the_bias_takes_the_plain_form(fused_calls):
@@ -463,3 +502,65 @@ def test_middling_input_is_fused_only_where_that_is_faster(fused_calls):
     assert not fused_calls
     lossbook.focal(logits, labels)
     assert fused_calls == [(256, 10)]
+
+
+def at_the_ends(key):
+    """The parameters of a loss: the defaults, then each one at its closed ends."""
+    yield CATALOGUE[key].defaults()
+    for name, param in CATALOGUE[key].params.items():
+        ends = {param.low: param.open_low, param.high: param.open_high}
+        for end, is_open in ends.items():
+            if np.isfinite(end) and not is_open:
+                yield {**CATALOGUE[key].defaults(), name: end}
+
+
+ANSWERS = [
+    ("binary_cross_entropy", {}),
+    *[("asymmetric", params) for params in at_the_ends("asymmetric")],
+    *[("binary_focal", params) for params in at_the_ends("binary_focal")],
+    ("binary_focal", {"alpha": None}),
+]
+
+
+@pytest.mark.parametrize("form", ["plain", "fused"])
+@pytest.mark.parametrize(("key", "params"), ANSWERS)
+def test_a_ruled_out_yes_costs_nothing_where_no_is_right(form, key, params):
+    scores = torch.tensor([-torch.inf] * 3, requires_grad=True)
+    answers = torch.tensor([0.0, 0.5, 1.0])
+    weight = params.get("alpha")
+    weight = 1.0 if weight is None else weight
+    with kernels.force(form):
+        loss = CATALOGUE[key].fn(scores, answers, **params)
+        hard = CATALOGUE[key].fn(scores[::2], answers[::2], **params)
+    (gradient,) = torch.autograd.grad(loss.sum(), scores)
+    (of_hard,) = torch.autograd.grad(hard.sum(), scores)
+    wrong = torch.inf if weight else 0.0  # "yes" may have no weight
+    assert loss.tolist() == pytest.approx([0, wrong, wrong], abs=1e-20)
+    assert hard.tolist() == pytest.approx([0, wrong], abs=1e-20)
+    assert gradient.tolist() == [0, -weight / 2, -weight]
+    assert of_hard.tolist() == [0, 0, -weight]
+
+
+LABELS = [key for key, card in CATALOGUE.items() if card.kind == "labels"]
+LABELS.remove("BackwardCorrection")  # it subtracts losses, infinite ones too
+MARGIN = [key for key, card in CATALOGUE.items() if card.kind == "margin"]
+LINEAR = [key for key in MARGIN if (CATALOGUE[key].properties.lipschitz or 9) < 9]
+
+
+@pytest.mark.parametrize("form", ["plain", "fused"])
+@pytest.mark.parametrize("key", [*LABELS, *LINEAR])
+def test_what_is_ruled_out_makes_no_nan(form, key):
+    """As a rival, as the label, as both; as a score of either sign."""
+    inf = torch.inf
+    if key in LABELS:
+        z = [[1.0, -inf, 0.0], [-inf, 1.0, 0.0], [-inf, -inf, 0.0], [0.0, -inf, -inf]]
+        truth = torch.zeros(4, dtype=torch.long)
+    else:
+        z, truth = [-inf, -inf, 0.5], torch.tensor([-1, 1, 1])
+    scores = torch.tensor(z, requires_grad=True)
+    for params in at_the_ends(key):
+        with kernels.force(form):
+            loss = CATALOGUE[key].make(3, **params)(scores, truth)
+        (gradient,) = torch.autograd.grad(loss.sum(), scores)
+        assert not loss.isnan().any(), params
+        assert gradient.isfinite().all(), params

@@ -7,7 +7,16 @@ import torch
 from torch import Tensor
 
 from lossbook.card import LossCard, Param, Properties, SpecialCase
-from lossbook.ops import binary_loss, log_sigmoids, power, raised, underived
+from lossbook.ops import (
+    binary_loss,
+    finite,
+    focused,
+    log_sigmoids,
+    mixed_log,
+    power,
+    raised,
+    underived,
+)
 from lossbook.shapes import (
     NpPerExample,
     NpScores,
@@ -69,7 +78,7 @@ def value(
 ) -> Tensor:
     """Return t "yes" + (1 - t) "no"."""
     log_p, log_not_p = log_sigmoids(scores)
-    yes = -power(-scores, log_not_p, gamma_positive) * log_p
+    yes = focused(power(-scores, log_not_p, gamma_positive), log_p)
     if (
         underived(scores)
         and isinstance(clip, int | float)
@@ -77,10 +86,10 @@ def value(
     ):
         p, not_p = scores.sigmoid(), (-scores).sigmoid()
         q, log_not_q = _cut(p, not_p, log_not_p, clip)
-        no = -_raised(q, gamma_negative) * log_not_q
+        no = _raised(q, gamma_negative) * log_not_q
     else:
         no = _no(log_p, log_not_p, gamma_negative, clip)
-    return targets * yes + (1 - targets) * no
+    return 0 - mixed_log(targets, yes, no)
 
 
 def slope(
@@ -94,7 +103,8 @@ def slope(
     """Return the same mixture of the slopes, with dp / df = p (1 - p)."""
     log_p, log_not_p = log_sigmoids(scores)
     p, not_p = scores.sigmoid(), (-scores).sigmoid()
-    yes = raised(not_p, gamma_positive) * (gamma_positive * p * log_p - not_p)
+    pull = gamma_positive * p * finite(log_p) - not_p
+    yes = raised(not_p, gamma_positive) * pull
     q, log_not_q = _cut(p, not_p, log_not_p, clip)
     power_of_q = _raised(q, gamma_negative)
     if clip:
@@ -104,7 +114,7 @@ def slope(
         no = power_of_q * odds * (1 / (not_p + clip) - gamma_negative * log_not_q / q)
     else:
         no = power_of_q * (p - gamma_negative * not_p * log_not_p)
-    return targets * yes + (1 - targets) * no
+    return torch.lerp(no, yes, targets)
 
 
 def _cut(
@@ -122,7 +132,7 @@ def _raised(q: Tensor, gamma: float) -> Tensor:
 
 
 def _no(log_p: Tensor, log_not_p: Tensor, gamma: Parameter, clip: Parameter) -> Tensor:
-    """Return -q^gamma log(1 - q), q = max(p - clip, 0).
+    """Return q^gamma log(1 - q), q = max(p - clip, 0).
 
     log q = log p + log(1 - clip / p), and 1 - q = (1 - p) + clip: both as logs of
     positive terms, so that nothing vanishes where p rounds to 0 or to 1.
@@ -133,7 +143,7 @@ def _no(log_p: Tensor, log_not_p: Tensor, gamma: Parameter, clip: Parameter) -> 
     # What does not count is kept away from log 0, whose gradient would be nan.
     log_q = log_p + (-share.where(counts, 0.0)).log1p()
     log_not_q = torch.logaddexp(log_not_p, log_clip)
-    return torch.where(counts, -(gamma * log_q).exp() * log_not_q, 0.0)
+    return torch.where(counts, (gamma * finite(log_q)).exp() * log_not_q, 0.0)
 
 
 def asymmetric_ref(

@@ -1,6 +1,7 @@
 """Binary focal loss: yes-or-no answers, the easy ones turned down. Chapter: focal."""
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,10 +11,13 @@ from torch.nn.functional import logsigmoid
 from lossbook.card import LossCard, Param, Properties, SpecialCase
 from lossbook.ops import (
     binary_loss,
+    focused,
     hard,
     log_sigmoids,
+    mixed_log,
     power,
     raised,
+    times_log,
     underived,
 )
 from lossbook.shapes import (
@@ -64,13 +68,19 @@ def value(
     scores: Tensor, targets: Tensor, *, gamma: Parameter, alpha: Parameter | None
 ) -> Tensor:
     """Return t "yes" + (1 - t) "no"."""
-    if isinstance(gamma, int | float) and underived(scores) and hard(targets):
-        loss = _right(scores * (2 * targets - 1), gamma)
-        return -_weighed(targets, loss, alpha)
+    fixed = isinstance(gamma, int | float) and isinstance(alpha, int | float | None)
+    if fixed and underived(scores) and hard(targets):
+        right = _right(scores * (2 * targets - 1), gamma)
+        if alpha is None:
+            return -right
+        weight = _weight(targets, alpha)
+        return -(weight * right if alpha not in (0, 1) else times_log(weight, right))
     log_p, log_not_p = log_sigmoids(scores)
-    yes = power(-scores, log_not_p, gamma) * log_p
-    no = power(scores, log_p, gamma) * log_not_p
-    return -_mixed(targets, yes, no, alpha)
+    yes = focused(power(-scores, log_not_p, gamma), log_p)
+    no = focused(power(scores, log_p, gamma), log_not_p)
+    if alpha is not None:
+        yes, no = times_log(alpha, yes), times_log(1 - alpha, no)
+    return -mixed_log(targets, yes, no)
 
 
 def slope(
@@ -79,11 +89,15 @@ def slope(
     """Return the same mixture of the slopes, with dp / df = p (1 - p)."""
     if hard(targets):
         sign = 2 * targets - 1
-        return _pull(scores * sign, gamma) * _weighed(targets, sign, alpha)
-    return _mixed(targets, _pull(scores, gamma), -_pull(-scores, gamma), alpha)
+        pull = _pull(scores * sign, gamma) * sign
+        return pull if alpha is None else pull * _weight(targets, alpha)
+    yes, no = _pull(scores, gamma), -_pull(-scores, gamma)
+    if alpha is not None:
+        yes, no = alpha * yes, (1 - alpha) * no
+    return torch.lerp(no, yes, targets)
 
 
-def _right(margin: Tensor, gamma: float) -> Tensor:
+def _right(margin: Tensor, gamma: Any) -> Tensor:
     """Return (1 - p)^gamma log p, p being the right answer's; not to be derived."""
     return raised((-margin).sigmoid(), gamma) * logsigmoid(margin)
 
@@ -96,14 +110,9 @@ def _pull(margin: Tensor, gamma: float) -> Tensor:
     return raised(not_p, gamma) * (gamma * p * log_p - not_p)
 
 
-def _mixed(t: Tensor, yes: Tensor, no: Tensor, alpha: Parameter | None) -> Tensor:
-    if alpha is not None:
-        yes, no = alpha * yes, (1 - alpha) * no
-    return t * yes + (1 - t) * no
-
-
-def _weighed(t: Tensor, loss: Tensor, alpha: Parameter | None) -> Tensor:
-    return loss if alpha is None else loss * ((2 * alpha - 1) * t + (1 - alpha))
+def _weight(t: Tensor, alpha: Any) -> Tensor:
+    """Return alpha at "yes", 1 - alpha at "no", each as it is."""
+    return torch.lerp(t.new_tensor(1 - alpha), t.new_tensor(alpha), t)
 
 
 def binary_focal_ref(
