@@ -3,14 +3,17 @@
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from dask.distributed import Client, LocalCluster
 
 from lossbook import data, experiment
 from lossbook.experiment import Config, grid, run, run_stack, sweep, task_of
@@ -279,6 +282,30 @@ def test_processes_change_nothing():
     pd.testing.assert_frame_equal(
         table(configs, n_jobs=1, stack=2), table(configs, n_jobs=2, stack=2)
     )
+
+
+def test_a_cluster_changes_nothing(tmp_path, monkeypatch):
+    """Its workers are threads here; `make scale` takes processes."""
+    configs = grid(**SMALL, loss=["mae", "cross_entropy"], seed=range(4))
+    alone = table(configs, n_jobs=1, stack=2)
+    threads = []
+
+    def noted(*arguments, **options):
+        threads.append(threading.current_thread())
+        return run_stack(*arguments, **options)
+
+    monkeypatch.setattr(module, "run_stack", noted)
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    with (
+        LocalCluster(processes=False, **options) as cluster,
+        Client(cluster),
+        joblib.parallel_config(backend="dask"),
+    ):
+        rows = table(configs, stack=2, store=tmp_path)
+    assert len(threads) == 4
+    assert threading.main_thread() not in threads
+    pd.testing.assert_frame_equal(rows, alone)
+    pd.testing.assert_frame_equal(table(configs, store=tmp_path), alone)
 
 
 def test_finished_rows_are_found_again(tmp_path, monkeypatch):
