@@ -14,6 +14,7 @@ import torch
 
 from lossbook import data, experiment
 from lossbook.experiment import Config, grid, run, run_stack, sweep, task_of
+from lossbook.experiment import _code as code
 from lossbook.experiment import _sweep as module
 
 SMALL = {"data": "iris", "hidden": (), "epochs": 4}
@@ -323,18 +324,18 @@ def test_the_key_of_code_forgets_nothing_that_runs():
     ours = {
         path
         for path in map(Path, found.stdout.split())
-        if module.PACKAGE in path.parents
+        if code.PACKAGE in path.parents
     }
-    names = {str(path.relative_to(module.PACKAGE)) for path in ours}
+    names = {str(path.relative_to(code.PACKAGE)) for path in ours}
     assert {
         "trees.py",
         "weights.py",
         "validate.py",
         "losses/hierarchy/_paths.py",
     } <= names
-    hashed = module._sources("lossbook.losses.hierarchy._hierarchical_cross_entropy")
-    hashed |= module._sources("lossbook.experiment")
-    assert not names - {str(path.relative_to(module.PACKAGE)) for path in hashed}
+    hashed = code._sources("lossbook.losses.hierarchy._hierarchical_cross_entropy")
+    hashed |= code._sources("lossbook.experiment")
+    assert not names - {str(path.relative_to(code.PACKAGE)) for path in hashed}
     assert not [path for path in hashed if path.name == "_focal.py"]
 
 
