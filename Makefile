@@ -5,12 +5,13 @@
 #   make test                          everything that must hold
 #   make notebooks NOTEBOOKS=book/...  execute and store some notebooks (default: all)
 #   make bench BENCH="--only focal"    measure some losses (default: all)
+#   make results RESULTS="matrix"      compute some stored studies (default: all)
 #   make mutants LOSSES="focal gce"    plant slips in some losses (default: all)
 #   make repository URL=https://...    write the repository's address everywhere
 
 PYTHON ?= $(firstword $(foreach name,python3 python3.11 python3.12 python3.13 \
             python3.14 python,$(shell command -v $(name) 2>/dev/null)))
-VERBS := help book serve notebooks test check peers bench mutants lock repository clean
+VERBS := help book serve notebooks test check peers bench results mutants lock repository clean
 
 .DEFAULT_GOAL := help
 .PHONY: $(VERBS)
@@ -18,6 +19,7 @@ VERBS := help book serve notebooks test check peers bench mutants lock repositor
 mutants: ARGUMENTS = $(LOSSES)
 notebooks: ARGUMENTS = $(NOTEBOOKS)
 bench: ARGUMENTS = $(BENCH)
+results: ARGUMENTS = $(RESULTS)
 repository: ARGUMENTS = $(URL)
 
 $(VERBS):

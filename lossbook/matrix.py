@@ -380,6 +380,7 @@ STUDY = Study(
     configs=lambda: plan().configs(),
     compute=lambda study, sweep: plan().rows(sweep),
     most=lambda: plan().most(),
+    added=("condition", "stage"),
 )
 
 

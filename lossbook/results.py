@@ -10,7 +10,7 @@ import hashlib
 import importlib.metadata
 import os
 import platform
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -47,6 +47,7 @@ class Study:
         configs: the trainings that are known beforehand.
         compute: from the study and a sweep to all rows; by default one row a config.
         most: trainings at most, where `compute` adds some that depend on results.
+        added: columns that `compute` adds to the rows of the sweep.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Study:
     configs: Callable[[], Sequence[Config]]
     compute: "Callable[[Study, Sweep], pd.DataFrame]" = _plain
     most: Callable[[], int] | None = None
+    added: tuple[str, ...] = ()
 
     def trainings(self) -> tuple[int, int]:
         """Return how many trainings it takes: those known beforehand, and at most."""
@@ -70,8 +72,19 @@ class Study:
         keys = "".join(sorted({config.key() for config in self.configs()}))
         return hashlib.sha256(keys.encode()).hexdigest()[:12]
 
-    def rows(self, store: Path, n_jobs: int, progress: bool = True) -> "pd.DataFrame":
-        """Compute what the store does not have; return all rows."""
+    def rows(
+        self,
+        store: Path,
+        n_jobs: int,
+        *,
+        earlier: "pd.DataFrame | None" = None,
+        progress: bool = True,
+    ) -> "pd.DataFrame":
+        """Compute what neither the store nor earlier rows have; return all rows."""
+        if earlier is not None and alike(earlier):
+            store.mkdir(parents=True, exist_ok=True)
+            kept = earlier.drop(columns=list(self.added)).drop_duplicates("key")
+            kept.to_parquet(store / "earlier.parquet", index=False)
 
         def run_all(configs: Sequence[Config]) -> "pd.DataFrame":
             return sweep(configs, store=store, n_jobs=n_jobs, progress=progress)
@@ -122,7 +135,14 @@ class Jobs:
         text = str([sorted(setting.items()) for setting in self.settings()])
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
-    def rows(self, store: Path, n_jobs: int, progress: bool = True) -> "pd.DataFrame":
+    def rows(
+        self,
+        store: Path,
+        n_jobs: int,
+        *,
+        earlier: "pd.DataFrame | None" = None,
+        progress: bool = True,
+    ) -> "pd.DataFrame":
         """Compute what the store does not have; return all rows."""
         import joblib
         import pandas as pd
@@ -196,14 +216,19 @@ def read(name: str) -> "pd.DataFrame":
     Raises:
         FileNotFoundError: where nothing is stored.
     """
-    import pandas as pd
-
     path = find(name)
     if path is None:
         raise FileNotFoundError(
             f"the rows of {name} must be stored to be read, and none are; in a clone "
             f'of the repository, run `make results RESULTS="{name}"`'
         )
+    return read_file(path)
+
+
+def read_file(path: Path) -> "pd.DataFrame":
+    """Return the rows in a file, with what they were made with in `attrs`."""
+    import pandas as pd
+
     return pd.read_parquet(path)
 
 
@@ -220,16 +245,27 @@ def write(study: AnyStudy, frame: "pd.DataFrame", path: Path) -> "pd.DataFrame":
 
 def provenance(study: AnyStudy) -> dict[str, Any]:
     """Return where and with what the rows of a study are made."""
+    about = {"study": study.name, "plan": study.plan(), "code": study.code()}
+    return about | surroundings()
+
+
+def surroundings() -> dict[str, str]:
+    """Return the machine and the versions."""
     packages = ("torch", "numpy", "lossbook")
     return {
-        "study": study.name,
-        "plan": study.plan(),
-        "code": study.code(),
         "python": platform.python_version(),
         **{name: importlib.metadata.version(name) for name in packages},
         "cores": str(os.cpu_count()),
         "machine": f"{platform.machine()}, {platform.system()}",
     }
+
+
+def alike(frame: "pd.DataFrame") -> bool:
+    """Return whether rows come from this machine and these versions.
+
+    Only then may they stand beside new ones: times would not compare.
+    """
+    return all(frame.attrs.get(k) == value for k, value in surroundings().items())
 
 
 def stale(study: AnyStudy, frame: "pd.DataFrame") -> list[str]:
@@ -272,8 +308,3 @@ NOT_RESULTS = {"seconds", "lossbook", "torch", "numpy", "python", "key"}
 
 def _missing(value: Any) -> bool:
     return value is None or value != value
-
-
-def names_of(studies: Iterable[AnyStudy]) -> str:
-    """Return the names in one line."""
-    return ", ".join(study.name for study in studies)

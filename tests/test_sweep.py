@@ -322,9 +322,7 @@ def test_the_key_of_code_forgets_nothing_that_runs():
     command = [sys.executable, "-c", textwrap.dedent(script)]
     found = subprocess.run(command, capture_output=True, text=True, check=True)
     ours = {
-        path
-        for path in map(Path, found.stdout.split())
-        if code.PACKAGE in path.parents
+        path for path in map(Path, found.stdout.split()) if code.PACKAGE in path.parents
     }
     names = {str(path.relative_to(code.PACKAGE)) for path in ours}
     assert {
