@@ -17,6 +17,7 @@ from dask.distributed import Client, LocalCluster
 
 from lossbook import data, experiment
 from lossbook.experiment import Config, grid, run, run_stack, sweep, task_of
+from lossbook.experiment import _code as code
 from lossbook.experiment import _sweep as module
 
 SMALL = {"data": "iris", "hidden": (), "epochs": 4}
@@ -395,20 +396,18 @@ def test_the_key_of_code_forgets_nothing_that_runs():
     command = [sys.executable, "-c", textwrap.dedent(script)]
     found = subprocess.run(command, capture_output=True, text=True, check=True)
     ours = {
-        path
-        for path in map(Path, found.stdout.split())
-        if module.PACKAGE in path.parents
+        path for path in map(Path, found.stdout.split()) if code.PACKAGE in path.parents
     }
-    names = {str(path.relative_to(module.PACKAGE)) for path in ours}
+    names = {str(path.relative_to(code.PACKAGE)) for path in ours}
     assert {
         "trees.py",
         "weights.py",
         "validate.py",
         "losses/hierarchy/_paths.py",
     } <= names
-    hashed = module._sources("lossbook.losses.hierarchy._hierarchical_cross_entropy")
-    hashed |= module._sources("lossbook.experiment")
-    assert not names - {str(path.relative_to(module.PACKAGE)) for path in hashed}
+    hashed = code._sources("lossbook.losses.hierarchy._hierarchical_cross_entropy")
+    hashed |= code._sources("lossbook.experiment")
+    assert not names - {str(path.relative_to(code.PACKAGE)) for path in hashed}
     assert not [path for path in hashed if path.name == "_focal.py"]
 
 

@@ -60,6 +60,12 @@ def bench(options: argparse.Namespace, rest: Sequence[str]) -> int:
     return in_venv("benchmarks", rest)
 
 
+def results(options: argparse.Namespace, rest: Sequence[str]) -> int:
+    """Compute the stored studies, the matrix of losses among them; some minutes."""
+    environment.ensure()
+    return in_venv("tools.results", rest)
+
+
 def peers(options: argparse.Namespace, rest: Sequence[str]) -> int:
     """Compare with other libraries; sets them up."""
     environment.ensure(environment.PEERS)
@@ -120,6 +126,7 @@ VERBS = {
     "test": test,
     "check": check,
     "bench": bench,
+    "results": results,
     "peers": peers,
     "mutants": mutants,
     "scale": scale,

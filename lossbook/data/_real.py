@@ -1,5 +1,7 @@
 """Real data that scikit-learn carries: nothing is downloaded."""
 
+from functools import cache
+
 import numpy as np
 
 from lossbook.data._task import Task, standardized
@@ -21,10 +23,17 @@ def digits(*, train: int = 1200, rng: np.random.Generator) -> tuple[Task, Task]:
     Source: Alpaydin and Kaynak (1998), UCI Machine Learning Repository, CC BY 4.0; the
     test part of the original, as bundled with scikit-learn.
     """
+    inputs, labels = _all_digits()
+    return _split(inputs / 16, labels, train, rng)
+
+
+@cache
+def _all_digits() -> tuple[np.ndarray, np.ndarray]:
+    """Read the file once a process: a sweep draws thousands of splits of it."""
     from sklearn.datasets import load_digits
 
     inputs, labels = load_digits(return_X_y=True)
-    return _split(inputs / 16, labels, train, rng)
+    return inputs, labels
 
 
 def wine(*, train: int = 100, rng: np.random.Generator) -> tuple[Task, Task]:

@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
@@ -180,6 +181,22 @@ def grid(make: type[Config] = Config, **choices: Any) -> list[Config]:
         make(**dict(zip(choices, chosen, strict=True)))
         for chosen in itertools.product(*lists)
     ]
+
+
+def config_of(row: Mapping[str, Any]) -> Config:
+    """Return the config that a row of `sweep` was made from.
+
+    >>> config = Config(loss="focal", params={"gamma": 3}, hidden=())
+    >>> config_of(config.row()) == config
+    True
+    """
+    has = CATALOGUE[row["loss"]].params
+    params = {name: row.get(f"param_{name}") for name in has}
+    values = {f.name: row[f.name] for f in fields(Config) if f.name != "params"}
+    widths = "" if row["hidden"] == "linear" else row["hidden"]
+    values["hidden"] = tuple(int(width) for width in widths.split("-") if width)
+    given = {n: v for n, v in params.items() if v is not None and not math.isnan(v)}
+    return Config(**values, params=tuple(given.items()))
 
 
 def _whole(name: str, value: Any) -> int:

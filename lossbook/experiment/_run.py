@@ -27,7 +27,13 @@ from lossbook.experiment._calls import adapted, axes_of, head_of, stacked_params
 from lossbook.experiment._config import Config
 from lossbook.experiment._lockstep import train
 from lossbook.experiment._models import Models
-from lossbook.experiment._tasks import fingerprint, resplit, task_of, tree_of
+from lossbook.experiment._tasks import (
+    costs_of,
+    fingerprint,
+    resplit,
+    task_of,
+    tree_of,
+)
 from lossbook.losses import CATALOGUE
 
 STACK = 50  # models in one stack: more do not fit the cache
@@ -85,12 +91,14 @@ def run_stack(
     Returns:
         Rows with all fields of the config, `seen` and `tested` (the numbers of training
         and test examples), `resplit` (whether the seeds split the same examples), the
-        metrics on the test part, `fit_clean` and `fit_flipped` (the shares of training
-        examples with a right and with a wrong label that the model gives back),
-        `seconds` of training and measuring divided by the models that went together,
-        `status` ("ok", or where the model left the finite numbers; its metrics are then
-        missing), `data_hash` of the training and the test task, `device` by name, and
-        the versions.
+        metrics on the test part (`distance` and `severity` where classes have a tree or
+        an order: how far predictions lie from the truth, of all examples and of
+        mistakes alone), `fit_clean` and `fit_flipped` (the shares of training examples
+        with a right and with a wrong label that the model gives back), `seconds` of
+        training and measuring divided by the models that went together, `status` ("ok",
+        or where the model left the finite numbers; its metrics are then missing),
+        `data_hash` of the training and the test task, `device` by name, and the
+        versions.
 
     Raises:
         ValueError: for configs of different groups.
@@ -147,7 +155,13 @@ def _found(
     """Return what is measured of a model, all missing if it left the numbers."""
     if not finite:
         return dict.fromkeys(MEASURED, math.nan)
-    return measured(logits, made.test.labels[k]) | _fit(seen, made.train, k)
+    labels = made.test.labels[k]
+    costs = costs_of(made.configs[k], made.classes)
+    return (
+        measured(logits, labels)
+        | _severity(logits, labels, costs)
+        | _fit(seen, made.train, k)
+    )
 
 
 def _rows_of(made: _Stack, dtype: torch.dtype, device: str | None) -> list[Row]:
@@ -276,7 +290,7 @@ def _loss(made: _Stack, dtype: torch.dtype, device: torch.device | str | None) -
         axes = axes_of(card, made.classes)
         params = stacked_params(settings, dtype, axes=axes, device=device)
         return adapted(card, _with(card.fn, params))
-    wanted = _needed(card.fn)
+    wanted = needs(card)
     losses = []
     for k, (config, own) in enumerate(zip(made.configs, settings, strict=True)):
         closed = {name: _closed_over(name, made, config, k) for name in wanted}
@@ -284,9 +298,15 @@ def _loss(made: _Stack, dtype: torch.dtype, device: torch.device | str | None) -
     return losses
 
 
-def _needed(made_by: type) -> list[str]:
-    """Return what a loss closes over: its arguments without a default."""
-    found = inspect.signature(made_by).parameters.values()
+def needs(card: LossCard) -> list[str]:
+    """Return what a loss closes over: its arguments without a default.
+
+    >>> needs(CATALOGUE["LogitAdjusted"]), needs(CATALOGUE["focal"])
+    (['counts'], [])
+    """
+    if not isinstance(card.fn, type):
+        return []
+    found = inspect.signature(card.fn).parameters.values()
     return [each.name for each in found if each.default is each.empty]
 
 
@@ -351,6 +371,8 @@ MEASURED = (
     "nll",
     "brier",
     "ece",
+    "distance",
+    "severity",
     "fit_clean",
     "fit_flipped",
 )
@@ -375,6 +397,19 @@ def measured(logits: np.ndarray, labels: np.ndarray) -> Row:
         "brier": float(((p - one_hot) ** 2).sum(-1).mean()),
         "ece": float(metrics.ece(p, labels)),
     }
+
+
+def _severity(logits: np.ndarray, labels: np.ndarray, costs: np.ndarray | None) -> Row:
+    """Return how far predictions lie from the truth: of all, and of mistakes alone.
+
+    Where nothing tells how far classes are from each other, both are missing.
+    """
+    if costs is None:
+        return {"distance": math.nan, "severity": math.nan}
+    predicted = logits.argmax(-1)
+    far, wrong = costs[predicted, labels], predicted != labels
+    severity = float(far[wrong].mean()) if wrong.any() else math.nan
+    return {"distance": float(far.mean()), "severity": severity}
 
 
 def _fit(logits: np.ndarray, task: Task, k: int) -> Row:

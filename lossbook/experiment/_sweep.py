@@ -1,13 +1,11 @@
 """Sweeps: many configs, several processes, rows that are kept as they come."""
 
-import ast
 import hashlib
 import os
 import sys
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +13,10 @@ import pandas as pd
 import torch
 
 from lossbook.data import Task
+from lossbook.experiment._code import code_version
 from lossbook.experiment._config import Config
 from lossbook.experiment._run import STACK, Row, run_stack, usual_device, versions
 from lossbook.experiment._tasks import fingerprint
-from lossbook.losses import CATALOGUE
-
-PACKAGE = Path(__file__).parent.parent
 
 
 def sweep(
@@ -138,60 +134,6 @@ def _key(
         *(made_with[name] for name in DECIDING),
     ]
     return config.key(" ".join(parts))
-
-
-@cache
-def code_version(loss: str) -> str:
-    """Return a hash of the code that decides this loss's results.
-
-    That is the loss's module, the experiment's, and whatever of this package they
-    import, but no other loss.
-
-    >>> code_version("focal") == code_version("mae")
-    False
-    """
-    digest = hashlib.sha256()
-    for file in sorted(_sources(CATALOGUE[loss].fn.__module__) | _sources(__package__)):
-        digest.update(file.name.encode())
-        digest.update(file.read_bytes().replace(b"\r\n", b"\n"))
-    return digest.hexdigest()[:16]
-
-
-def _sources(module: str) -> set[Path]:
-    """Return the files of a module and of all that it imports of this package.
-
-    The catalogue and its families are lists of losses; it ends there.
-    """
-    found: dict[str, Path] = {}
-    waiting = [module]
-    while waiting:
-        name = waiting.pop()
-        file = _file_of(name)
-        if name in found or file is None or _is_list_of_losses(name):
-            continue
-        found[name] = file
-        for node in ast.walk(ast.parse(file.read_bytes())):
-            if isinstance(node, ast.ImportFrom) and node.module:
-                waiting += [
-                    node.module,
-                    *(f"{node.module}.{n.name}" for n in node.names),
-                ]
-    return set(found.values())
-
-
-def _file_of(module: str) -> Path | None:
-    """Return a module's file, None for what is no module of this package."""
-    package, *parts = module.split(".")
-    if package != PACKAGE.name or not parts:
-        return None
-    path = PACKAGE.joinpath(*parts)
-    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    return file if file.exists() else None
-
-
-def _is_list_of_losses(module: str) -> bool:
-    parts = module.split(".")
-    return parts[1:2] == ["losses"] and not parts[-1].startswith("_")
 
 
 # --- the store -----------------------------------------------------------------

@@ -15,6 +15,7 @@ from lossbook.trees import Hierarchy
 Pair = tuple[Task, Task]
 Maker = Callable[[int, np.random.Generator], Pair]
 TREES = {"gaussian_tree": (3, 3)}  # branching and depth
+ORDERED = ("diabetes", "ordinal")  # whose classes are in the order of their numbers
 TESTED = 2000  # test examples of a generator
 SMALLEST = 1  # examples that every class keeps
 
@@ -159,6 +160,19 @@ def tree_of(config: Config) -> Hierarchy:
         return tree
     mixed = np.random.default_rng([config.seed, 2]).permutation(tree.classes)
     return replace(tree, classes=tuple(map(str, mixed)))
+
+
+def costs_of(config: Config, classes: int) -> np.ndarray | None:
+    """Return (C, C), how far classes are from each other; None if nothing tells.
+
+    In a tree that is the height at which they meet, always in the right tree, whatever
+    the loss was told; for ordered classes, the number of steps between them.
+    """
+    if config.data in TREES:
+        return Hierarchy.balanced(*TREES[config.data]).lca_heights.astype(float)
+    if config.data in ORDERED:
+        return np.asarray(data.ordered_costs(classes), dtype=float)
+    return None
 
 
 def damaged(task: Task, config: Config, rng: np.random.Generator) -> Task:
