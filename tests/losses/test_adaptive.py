@@ -545,6 +545,42 @@ def test_a_high_temperature_evens_the_weights_out():
     assert spreads[2] == pytest.approx(0, abs=1e-5)
 
 
+# Schedules
+
+PROGRESS = np.linspace(0, 1, 101)
+
+
+def test_warm_up_is_a_ramp_of_a_square():
+    """At a share t of the way it is exp(-5 (1 - t)^2), flat at its end."""
+    found = np.array([schedules.warm_up(p, until=0.5) for p in PROGRESS])
+    assert found[25] == pytest.approx(math.exp(-5 / 4))
+    assert (found[50:] == 1).all()
+    assert (np.diff(found[:51]) > 0).all()
+    assert np.diff(found)[49] < 0.01 < np.diff(found)[:40].max()
+
+
+def test_a_ramp_is_straight_and_may_fall():
+    found = [schedules.ramp(p, low=3, high=1, start=0.2, stop=0.6) for p in PROGRESS]
+    expected = np.interp(PROGRESS, [0.2, 0.6], [3, 1])
+    assert found == pytest.approx(expected.tolist())
+
+
+def test_what_is_deferred_is_all_or_nothing():
+    found = [schedules.deferred(p, start=0.8) for p in PROGRESS]
+    assert found == [float(p >= 0.8) for p in PROGRESS]
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [schedules.warm_up, schedules.ramp, schedules.deferred, schedules.annealed],
+)
+@pytest.mark.parametrize("progress", [-0.01, 1.01, math.nan])
+def test_no_schedule_knows_what_is_not_training(schedule, progress):
+    message = f"progress must lie between 0 and 1, got {progress:g}; it is the share"
+    with pytest.raises(ValueError, match=f"^{message}"):
+        schedule(progress)
+
+
 # Refusals
 
 
