@@ -14,6 +14,8 @@ import torch
 
 import lossbook
 from lossbook import Hierarchy, kernels
+from lossbook.check._calls import extreme_input
+from lossbook.losses import CATALOGUE
 
 HALVES = (torch.float16, torch.bfloat16)
 DTYPES = (*HALVES, torch.float32, torch.float64)
@@ -290,6 +292,51 @@ def test_no_examples_wait_for_nothing():
     loss = lossbook.self_paced(none, threshold=1.0)
     assert loss.shape == (0,)
     assert torch.autograd.grad(loss.sum(), none)[0].shape == (0,)
+
+
+# --- second derivatives ---------------------------------------------------------------
+
+CURVED = [
+    card
+    for card in CATALOGUE.values()
+    if card.kind in ("labels", "targets", "margin", "binary")
+    and card.family not in ("imbalance", "margins")
+    and not card.opaque
+]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("card", CURVED, ids=lambda card: card.key)
+def test_a_second_derivative_is_finite_where_the_first_is(card, dtype):
+    """A sum of two exponentials, log(1 + exp(x)), has exp(x) in its second one."""
+    logits, truth = (torch.tensor(a) for a in extreme_input(card.kind, card.reach))
+    z = logits.to(dtype).requires_grad_()
+    truth = truth.to(dtype) if truth.is_floating_point() else truth
+    classes = z.shape[-1] if z.ndim > 1 else 2
+    loss = card.make(classes)(z, truth).sum()
+    (slope,) = torch.autograd.grad(loss, z, create_graph=True)
+    weight = torch.linspace(-1, 2, z.numel(), dtype=dtype).reshape(z.shape)
+    (bend,) = torch.autograd.grad((slope * weight).sum(), z)
+    assert bend.isfinite().all()
+
+
+@pytest.mark.parametrize("loss", ["HierarchicalCrossEntropy", "LevelwiseCrossEntropy"])
+def test_a_chain_of_nodes_has_second_derivatives(loss):
+    """Nodes at which nothing parts from the path: masses of 0, logarithms of -huge."""
+    flat = torch.autograd.functional.hessian(
+        lambda z: lossbook.cross_entropy(z[None], torch.tensor([1]))[0],
+        torch.tensor([1.0, -2.0, 3.0], dtype=torch.float64),
+    )
+    tree = Hierarchy.from_nested([[[["cat"], "dog", "car"]]])
+    params = {"alpha": 0.0} if loss == "HierarchicalCrossEntropy" else {}
+    made = getattr(lossbook, loss)(tree, **params)
+    found = torch.autograd.functional.hessian(
+        lambda z: made(z[None], torch.tensor([1]))[0],
+        torch.tensor([1.0, -2.0, 3.0], dtype=torch.float64),
+    )
+    # Level by level, each depth below the chain tells the classes apart once more.
+    times = 1 if params else 2
+    torch.testing.assert_close(found, times * flat)
 
 
 # --- nothing is possible --------------------------------------------------------------
