@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-import pandas as pd
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -84,7 +84,7 @@ def of_card(card: LossCard) -> Subject:
         f"{OURS}{card.key}",
         card.kind,
         lambda classes: card.make(classes, **card.defaults()),
-        code_key(module),
+        code_key(module, card.fn.__name__),
     )
 
 
@@ -108,18 +108,23 @@ def peers() -> list[Subject]:
         Subject(f"torch {name}", kind, partial(_same, loss), torch.__version__)
         for name, (kind, loss) in torchs.items()
     ]
+    fvcore = peer("fvcore")
+    if fvcore is not None:
+        focal = partial(_same, peer("fvcore.nn").sigmoid_focal_loss)
+        name = "fvcore sigmoid_focal_loss"
+        found.append(Subject(name, "binary", focal, fvcore.__version__))
+    return found
+
+
+def peer(name: str) -> Any:
+    """Another library's module; None where it is not installed."""
     try:
         with warnings.catch_warnings():
-            # It scripts its losses when it is imported, and torch warns of that.
+            # Some script their losses when they are imported, and torch warns of that.
             warnings.simplefilter("ignore", DeprecationWarning)
-            focal = importlib.import_module("fvcore.nn").sigmoid_focal_loss
-    except ImportError:  # not among the packages of `make`
-        return found
-    version = importlib.import_module("fvcore").__version__
-    return [
-        *found,
-        Subject("fvcore sigmoid_focal_loss", "binary", partial(_same, focal), version),
-    ]
+            return importlib.import_module(name)
+    except ImportError:
+        return None
 
 
 def _same(loss: Loss, classes: int) -> Loss:
@@ -138,17 +143,3 @@ def batch(size: Size, scale: float) -> tuple[Tensor, dict[str, Tensor]]:
         truth["binary"] = functional.one_hot(labels, size.classes).to(logits.dtype)
         truth["margin"] = 2 * truth["binary"] - 1
     return logits.requires_grad_(), truth
-
-
-def changed(frame: pd.DataFrame) -> list[str]:
-    """The measured losses whose code is not the measured one any more, or gone."""
-    now = {each.name: each.code for each in subjects()}
-    before = dict(zip(frame.subject, frame.code, strict=True))
-    ours = [name for name in before if name.startswith(OURS)]
-    return [name for name in ours if now.get(name) != before[name]]
-
-
-def missing(frame: pd.DataFrame) -> list[str]:
-    """The losses that were not measured."""
-    ours = [each.name for each in subjects() if each.name.startswith(OURS)]
-    return [name for name in ours if name not in set(frame.subject)]
