@@ -1,19 +1,17 @@
 """What is measured: every loss of the catalogue with examples of its own, and peers."""
 
 import importlib
-import inspect
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.store import code_key
+from benchmarks.store import loss_key
 from lossbook.card import LossCard
 from lossbook.losses import CATALOGUE
 
@@ -79,12 +77,11 @@ def subjects() -> list[Subject]:
 
 def of_card(card: LossCard) -> Subject:
     """A loss of the catalogue."""
-    module = Path(inspect.getfile(card.fn))
     return Subject(
         f"{OURS}{card.key}",
         card.kind,
         lambda classes: card.make(classes, **card.defaults()),
-        code_key(module, card.fn.__name__),
+        loss_key(card.fn.__module__),
     )
 
 
@@ -130,16 +127,3 @@ def peer(name: str) -> Any:
 def _same(loss: Loss, classes: int) -> Loss:
     """A loss that needs no number of classes."""
     return loss
-
-
-def batch(size: Size, scale: float) -> tuple[Tensor, dict[str, Tensor]]:
-    """Logits, and the truth in each kind's form; the same in every run."""
-    rng = torch.Generator().manual_seed(0)
-    logits = scale * torch.randn(size.n, size.classes, generator=rng)
-    labels = torch.randint(size.classes, (size.n,), generator=rng)
-    others = torch.randn(size.n, size.classes, generator=rng)
-    truth = {"labels": labels, "targets": others.softmax(-1)}
-    if "binary" in size.kinds:
-        truth["binary"] = functional.one_hot(labels, size.classes).to(logits.dtype)
-        truth["margin"] = 2 * truth["binary"] - 1
-    return logits.requires_grad_(), truth

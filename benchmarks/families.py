@@ -5,11 +5,12 @@ loss may take: its goal. A rival is the textbook form, here in a few lines, or a
 library; one that is not installed keeps its row, without a time.
 """
 
+import hashlib
 import inspect
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -91,9 +92,21 @@ class Case:
     @property
     def code(self) -> str:
         """The key of the loss's code and of this case's."""
-        loss = CATALOGUE[self.key].fn
-        ours = store.code_key(Path(inspect.getfile(loss)), loss.__name__)
-        return ours + store.code_key(Path(__file__), self.make.__name__)
+        text = store.loss_key(CATALOGUE[self.key].fn.__module__) + source(self.make)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def source(function: Callable[..., Any]) -> str:
+    """The source of a function, and of the functions of this module that it uses."""
+    texts: dict[str, str] = {}
+    waiting = [function.__name__]
+    while waiting:
+        name = waiting.pop()
+        found = globals().get(name)
+        if getattr(found, "__module__", "") == __name__ and name not in texts:
+            texts[name] = inspect.getsource(found)
+            waiting += re.findall(r"\w+", texts[name])
+    return "\n".join(texts[name] for name in sorted(texts))
 
 
 def _normal(*shape: int, seed: int = 0) -> Tensor:

@@ -14,9 +14,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.nn import functional
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.cases import BASELINE, Size, Subject, batch
+from benchmarks.cases import BASELINE, Size, Subject
 from benchmarks.families import Case, Scene
 from lossbook.losses import CATALOGUE
 
@@ -90,6 +92,19 @@ def rows_of_case(case: Case, tiny: bool) -> list[Row]:
         )
         for name in [case.subject, *about]
     ]
+
+
+def batch(size: Size, scale: float) -> tuple[Tensor, dict[str, Tensor]]:
+    """Logits, and the truth in each kind's form; the same in every run."""
+    rng = torch.Generator().manual_seed(0)
+    logits = scale * torch.randn(size.n, size.classes, generator=rng)
+    labels = torch.randint(size.classes, (size.n,), generator=rng)
+    others = torch.randn(size.n, size.classes, generator=rng)
+    truth = {"labels": labels, "targets": others.softmax(-1)}
+    if "binary" in size.kinds:
+        truth["binary"] = functional.one_hot(labels, size.classes).to(logits.dtype)
+        truth["margin"] = 2 * truth["binary"] - 1
+    return logits.requires_grad_(), truth
 
 
 def _row(**found: Any) -> Row:

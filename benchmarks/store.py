@@ -1,130 +1,42 @@
 """What is kept: tidy rows with the machine, the versions and the key of the code."""
 
-import ast
-import functools
-import hashlib
 import importlib.metadata
-import io
 import os
 import platform
-import tokenize
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
 
+from lossbook.experiment import code_key, sources
+
 ROOT = Path(__file__).resolve().parent.parent
 STORED = ROOT / "book/results/bench.parquet"
-# What runs in every loss; and what no call runs, since it only describes.
-SHARED = [ROOT / f"lossbook/{name}.py" for name in ("kernels", "modes", "ops")]
-SHARED += [ROOT / "lossbook/validate.py"]
-TOLD = [ROOT / f"lossbook/{name}.py" for name in ("card", "shapes")]
+# What runs in every loss, and how it is measured; what no call runs: it describes.
+SHARED = {ROOT / f"lossbook/{name}.py" for name in ("kernels", "modes", "ops")}
+SHARED |= {ROOT / "lossbook/validate.py", ROOT / "benchmarks/measure.py"}
+TOLD = {ROOT / f"lossbook/{name}.py" for name in ("card", "shapes")}
 ORDER = ["case", "n", "classes", "scale", "kind", "subject"]
 COLUMNS = [*ORDER, "milliseconds", "ratio", "limit", "goal", "peak", "peak_goal"]
 COLUMNS += ["code"]
 
 
-def code_key(path: Path, *names: str) -> str:
-    """A key of what runs when these names of a module are used, all without any.
+def files_of(module: str) -> set[Path]:
+    """The files that run for a loss and not for all of them: its own, its helpers'."""
+    return sources(module) - SHARED - TOLD
 
-    That is their code, that of what they use in the module, and the whole of what it
-    imports from lossbook, from there on too; what runs in every loss has a key of its
-    own. Docstrings, comments, cards, references and links are not timed: a loss keeps
-    its key when they change.
+
+def loss_key(module: str) -> str:
+    """The key of a loss's code.
+
+    Docstrings, comments, cards and references are not timed: it stays when they change.
     """
-    found = hashlib.sha256(_code(path.read_text(encoding="utf-8"), names).encode())
-    for other in sorted(_imports(path)):
-        found.update(_code(other.read_text(encoding="utf-8"), ()).encode())
-    return found.hexdigest()[:12]
-
-
-def _imports(path: Path) -> set[Path]:
-    """The modules of lossbook that a module imports, directly or through others."""
-    found: set[Path] = set()
-    waiting = [path]
-    while waiting:
-        for name in _imported(waiting.pop().read_text(encoding="utf-8")):
-            other = ROOT / f"{name.replace('.', '/')}.py"
-            if other.exists() and other not in {path, *found, *SHARED, *TOLD}:
-                found.add(other)
-                waiting.append(other)
-    return found
-
-
-@functools.cache
-def _imported(text: str) -> tuple[str, ...]:
-    """The names that a module's text imports from lossbook, modules among them."""
-    names = []
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names += [node.module]
-            names += [f"{node.module}.{alias.name}" for alias in node.names]
-    return tuple(name for name in names if name.startswith("lossbook."))
-
-
-@functools.cache
-def _code(text: str, names: tuple[str, ...]) -> str:
-    """The lines of a module that run, without docstrings and comments."""
-    tree = ast.parse(text)
-    kept: set[int] = set()
-    for node in _used(tree, names) if names else _all(tree):
-        first = min(each.lineno for each in (node, *_decorators(node)))
-        kept |= set(range(first, (node.end_lineno or first) + 1))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-            kept -= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
-    lines = text.splitlines()
-    for token in tokenize.generate_tokens(io.StringIO(text).readline):
-        if token.type == tokenize.COMMENT:
-            row, column = token.start
-            lines[row - 1] = lines[row - 1][:column]
-    code = (lines[number - 1].rstrip() for number in sorted(kept))
-    return "\n".join(line for line in code if line)
-
-
-def _all(tree: ast.Module) -> Iterator[ast.stmt]:
-    """The statements of a module but for its imports and its card."""
-    for node in tree.body:
-        if not isinstance(node, ast.Import | ast.ImportFrom) and "CARD" not in _bound(
-            node
-        ):
-            yield node
-
-
-def _used(tree: ast.Module, names: Iterable[str]) -> list[ast.stmt]:
-    """The statements that define these names, and what these use, and so on."""
-    defined = {name: node for node in _all(tree) for name in _bound(node)}
-    used: list[ast.stmt] = []
-    waiting = list(names)
-    while waiting:
-        node = defined.get(waiting.pop())
-        if node is not None and node not in used:
-            used.append(node)
-            found = [each for each in ast.walk(node) if isinstance(each, ast.Name)]
-            waiting += [each.id for each in found]
-    return used
-
-
-def _bound(node: ast.stmt) -> list[str]:
-    """The names that a statement of a module defines."""
-    if isinstance(node, ast.FunctionDef | ast.ClassDef):
-        return [node.name]
-    targets = getattr(node, "targets", None) or [getattr(node, "target", None)]
-    return [each.id for each in targets if isinstance(each, ast.Name)]
-
-
-def _decorators(node: ast.stmt) -> list[ast.expr]:
-    return getattr(node, "decorator_list", [])
+    return code_key(files_of(module))
 
 
 def shared_key() -> str:
-    """The key of what all rows depend on: shared code, batches, how it is measured."""
-    here = Path(__file__).parent
-    keys = [code_key(path) for path in (*SHARED, here / "measure.py")]
-    keys.append(code_key(here / "cases.py", "batch", "of_card"))
-    return hashlib.sha256("".join(keys).encode()).hexdigest()[:12]
+    """The key of what all rows depend on."""
+    return code_key(SHARED)
 
 
 def provenance() -> dict[str, str]:

@@ -492,3 +492,13 @@ def underived(*tensors: Tensor) -> bool:
     """Return whether no derivative can be asked for and numbers may be looked at."""
     wanted = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
     return not wanted and values_visible(*tensors) and not forward_mode()
+
+
+def plain_forced() -> bool:
+    """Return whether `force("plain")` is in effect.
+
+    >>> with force("plain"):
+    ...     plain_forced()
+    True
+    """
+    return _forced[-1:] == ["plain"]

@@ -176,6 +176,23 @@ def multiple_angle_slope(cosine: Tensor, *, margin: Parameter) -> Tensor:
     return _of_margins(cosine, margin, _multiple_slope)
 
 
+def annealed_angle(cosine: Tensor, *, margin: Parameter, strength: Parameter) -> Tensor:
+    """Return (strength cos theta + psi) / (1 + strength), a weighted mean of the two.
+
+    >>> annealed_angle(torch.tensor([0.0]), margin=4, strength=2.0)
+    tensor([-1.])
+    """
+    return (strength * cosine + multiple_angle(cosine, margin=margin)) / (1 + strength)
+
+
+def annealed_angle_slope(
+    cosine: Tensor, *, margin: Parameter, strength: Parameter
+) -> Tensor:
+    """Return the same mean of 1 and the slope of psi."""
+    slope = multiple_angle_slope(cosine, margin=margin)
+    return (strength + slope) / (1 + strength)
+
+
 MARGINS = (1, 2, 3, 4)
 
 

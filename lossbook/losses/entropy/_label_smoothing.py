@@ -112,6 +112,7 @@ CARD = LossCard(
     params={
         "epsilon": Param(default=0.1, low=0.0, high=0.9, meaning="mass spread evenly")
     },
+    options={"mass": ("uniform", "offclass")},
     special_cases=(SpecialCase(of="cross_entropy", params={"epsilon": 0.0}),),
     properties=Properties(
         convex=True,
