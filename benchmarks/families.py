@@ -102,7 +102,7 @@ def source(function: Callable[..., Any]) -> str:
     waiting = [function.__name__]
     while waiting:
         name = waiting.pop()
-        found = globals().get(name)
+        found: Any = globals().get(name)
         if getattr(found, "__module__", "") == __name__ and name not in texts:
             texts[name] = inspect.getsource(found)
             waiting += re.findall(r"\w+", texts[name])
@@ -200,7 +200,7 @@ def supcon(tiny: bool) -> Scene:
         return lambda: loss(x, y)
 
     rivals = [
-        Rival("textbook, all pairs at once", textbook, 0.35),
+        Rival("textbook, all pairs at once", textbook, 0.5),
         _metric_learning("SupConLoss", 0.35, theirs),
     ]
     return Scene([x], (n, size), 4 * n * n, ours, rivals, held=0.5)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+import lossbook
 from lossbook.experiment import code_key, sources
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -41,11 +42,12 @@ def shared_key() -> str:
 
 def provenance() -> dict[str, str]:
     """Where and with what the rows are measured."""
-    packages = ("torch", "numpy", "lossbook")
+    packages = ("torch", "numpy")
     return {
         "key": shared_key(),
         "python": platform.python_version(),
         **{name: importlib.metadata.version(name) for name in packages},
+        "lossbook": lossbook.__version__,
         "cores": str(os.cpu_count()),
         "machine": f"{platform.machine()}, {platform.system()}",
         "processor": processor(),
