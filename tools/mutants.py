@@ -117,8 +117,8 @@ def kernels_at_work() -> Iterator[list[bool]]:
     usable = kernels.usable
     served: list[bool] = []
 
-    def watched(*arguments: Any) -> bool:
-        served.append(usable(*arguments))
+    def watched(*arguments: Any, **options: Any) -> bool:
+        served.append(usable(*arguments, **options))
         return bool(served[-1])
 
     with patch.object(kernels, "usable", watched):
