@@ -110,6 +110,24 @@ def deadline(seconds: float) -> Iterator[None]:
 
 
 @contextmanager
+def calls_into(path: str) -> Iterator[set[str]]:
+    """Collect the names of a file's functions that are called, methods with class."""
+    found: set[str] = set()
+
+    def trace(frame: types.FrameType, event: str, argument: Any) -> None:
+        if frame.f_code.co_filename == path:
+            # Of what stands within a function, the function is named.
+            found.add(frame.f_code.co_qualname.split(".<locals>")[0])
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        yield found
+    finally:
+        sys.settrace(before)
+
+
+@contextmanager
 def kernels_at_work() -> Iterator[list[bool]]:
     """Collect, for each call of a loss that has a fused form, whether it served."""
     from lossbook import kernels
@@ -184,6 +202,8 @@ class Trial:
         self.runs = [(one, form) for one in chosen for form in ("fused", "plain")]
         self.cost = dict.fromkeys(self.runs, 1.0)
         self.kills: Counter[tuple[Any, ...]] = Counter()
+        # What a check never calls, it cannot judge. None: all is called.
+        self.calls: dict[Any, set[str]] = {}
         self.matrices = frozenset(
             name
             for name, value in card.closed_over().items()
@@ -200,15 +220,50 @@ class Trial:
 
         A loss that has no fused form is checked in the plain one alone from then on.
         """
+        path = str(self.original.__file__)
         with kernels_at_work() as served:
             for run in self.runs:
                 start = time.process_time()
-                if (found := self._refused(self.original.CARD, run)) is not None:
+                with calls_into(path) as called:
+                    found = self._refused(self.original.CARD, run)
+                if found is not None:
                     return f"{run[0].name} ({run[1]}) refuses the loss: {found}"
                 self.cost[run] = time.process_time() - start
+                self.calls[run] = called
         if not any(served):
             self.runs = [run for run in self.runs if run[1] == "plain"]
         return None
+
+    @cached_property
+    def always(self) -> set[str]:
+        """What is called when the module is imported, and so counts for each check."""
+        module = types.ModuleType(f"{self.original.__name__}__again")
+        sys.modules[module.__name__] = module
+        path = str(self.original.__file__)
+        try:
+            with calls_into(path) as called:
+                exec(compile(self.source, path, "exec"), module.__dict__)
+        finally:
+            del sys.modules[module.__name__]
+        return called
+
+    def judges(self, run: Any, function: str) -> bool:
+        """True if a check calls a function, or may look at it."""
+        called = self.calls.get(run)
+        if called is None or "cache" in self.source or run[0].name == "defaults":
+            return True
+        return function in called | self.always or function not in self.functions
+
+    @cached_property
+    def functions(self) -> set[str]:
+        """The names of the module's functions; of a method, its class's before it."""
+        return {
+            f"{top.name}.{part.name}" if part is not top else top.name
+            for top in self.tree.body
+            if isinstance(top, ast.FunctionDef | ast.ClassDef)
+            for part in (top, *top.body)
+            if isinstance(part, ast.FunctionDef)
+        }
 
     def killed_by(self, code: Any, function: str) -> str | None:
         """Return what sees that the code is not the loss, None if nothing does.
@@ -246,7 +301,8 @@ class Trial:
         def dear(run: Any) -> float:
             return self.cost[run] / float(1 + self.kills[function, *run]) ** 2
 
-        for run in sorted(self.runs, key=dear):
+        judging = [run for run in self.runs if self.judges(run, function)]
+        for run in sorted(judging, key=dear):
             if self._refused(card, run) is not None:
                 self.kills[function, *run] += 1
                 return str(run[0].name)
