@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.store import code_key
 from lossbook.card import LossCard
+from lossbook.experiment import code_key
 from lossbook.losses import CATALOGUE
 
 Loss = Callable[[Tensor, Tensor], Tensor]  # (scores, truth) -> losses, or their mean
@@ -84,7 +84,7 @@ def of_card(card: LossCard) -> Subject:
         f"{OURS}{card.key}",
         card.kind,
         lambda classes: card.make(classes, **card.defaults()),
-        code_key(module),
+        code_key([module]),
     )
 
 

@@ -1,7 +1,5 @@
 """What is kept: tidy rows with the machine, the versions and the key of the code."""
 
-import ast
-import hashlib
 import importlib.metadata
 import os
 import platform
@@ -10,6 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from lossbook.experiment import code_key
+
 ROOT = Path(__file__).resolve().parent.parent
 STORED = ROOT / "book/results/bench.parquet"
 SHARED = (ROOT / "lossbook/kernels.py", ROOT / "lossbook/ops.py")
@@ -17,39 +17,9 @@ ORDER = ["n", "classes", "scale", "kind", "subject"]
 COLUMNS = [*ORDER, "milliseconds", "ratio", "peak", "code"]
 
 
-def code_key(*paths: Path) -> str:
-    """A key of what these modules compute: their code without docstrings.
-
-    References, cards and comments are not timed: a loss keeps its key when they change.
-    """
-    found = hashlib.sha256()
-    for path in paths:
-        text = path.read_text(encoding="utf-8")
-        for number in sorted(_code_lines(text)):
-            line = text.splitlines()[number - 1].split("#")[0].rstrip()
-            if line:
-                found.update(line.encode() + b"\n")
-    return found.hexdigest()[:12]
-
-
-def _code_lines(text: str) -> set[int]:
-    """The numbers of the lines that are timed."""
-    lines: set[int] = set()
-    for node in ast.parse(text).body:
-        names = {getattr(t, "id", "") for t in getattr(node, "targets", [])}
-        name = getattr(node, "name", "")
-        if "CARD" in names or name.endswith("_ref") or name == "recovered":
-            continue
-        lines |= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
-    for each in ast.walk(ast.parse(text)):
-        if isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant):
-            lines -= set(range(each.lineno, (each.end_lineno or each.lineno) + 1))
-    return lines
-
-
 def shared_key() -> str:
     """The key of what all rows depend on: kernels, operations, this harness."""
-    return code_key(*SHARED, *sorted(Path(__file__).parent.glob("*.py")))
+    return code_key([*SHARED, *Path(__file__).parent.glob("*.py")])
 
 
 def provenance() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The command line: `python -m lossbook list | show LOSS | compare A B`."""
+"""The command line: `python -m lossbook list | show | compare | matrix`."""
 
 import argparse
 import sys
@@ -46,6 +46,8 @@ def _show(options: argparse.Namespace) -> int:
         ends = f"{'(' if param.open_low else '['}{param.low:g}, {param.high:g}"
         ends += ")" if param.open_high else "]"
         print(f"  {name} = {param.default:g}, in {ends}: {param.meaning}")
+    for name, words in card.options.items():
+        print(f"  {name} = {words[0]}, or {', '.join(words[1:])}")
     print()
     for title, (value,) in tables.properties([card]).items():
         if title != "loss" and value != "":
@@ -86,6 +88,43 @@ def _compare(options: argparse.Namespace) -> int:
     )
     print(f"\n{found}")
     return 0
+
+
+def _matrix(options: argparse.Namespace) -> int:
+    from lossbook import matrix
+
+    rows = matrix.stored(options.loss, options.condition)
+    # The correction for several tests counts all losses, shown or not.
+    found = matrix.summary(
+        losses=options.loss,
+        conditions=options.condition,
+        stage="default" if options.default else "tuned",
+        metric=options.metric,
+    )
+    print(f"{len(rows)} stored trainings; differences are to {matrix.BASELINE}.")
+    print("p is Holm's, over all losses of the condition.")
+    for name, part in found.groupby("condition", sort=False):
+        [metric] = part["metric"].unique()
+        better = "more" if matrix.METRICS[metric] else "less"
+        print(f"\n{name}: {metric.replace('_', ' ')} ({better} is better)")
+        print(f"  {matrix.CONDITIONS[str(name)].about}")
+        ranked = part.sort_values("mean", ascending=not matrix.METRICS[metric])
+        for row in ranked.itertuples():
+            print(f"  {_cell(row)}".rstrip())
+    return 0
+
+
+def _cell(row: Any) -> str:
+    """Return one loss under one condition, as a line."""
+    start = f"{row.loss:<26} {row.mean:8.4f}"
+    failed = f" ({row.failed} left the finite numbers)" if row.failed else ""
+    if row.p != row.p:  # no test
+        return f"{start}{failed}"
+    verdict = {True: "better", False: "worse"}.get(row.better, "")
+    return (
+        f"{start}  {row.difference:+.4f} ({row.low:+.4f} to {row.high:+.4f}), "
+        f"p {row.p_holm:.2g} {verdict:<6} {row.setting}{failed}"
+    )
 
 
 def _unknown(loss: str) -> str:
@@ -132,6 +171,15 @@ def _parser() -> argparse.ArgumentParser:
     test.add_argument("--store", help="a folder for finished trainings")
     test.add_argument("--jobs", type=int, help="processes")
     test.set_defaults(action=_compare)
+
+    found = verbs.add_parser("matrix", help="what is stored of losses and conditions")
+    found.add_argument("--loss", nargs="+", help="only these losses")
+    found.add_argument("--condition", nargs="+", help="only under these conditions")
+    found.add_argument("--metric", help="another than the one named beforehand")
+    found.add_argument(
+        "--default", action="store_true", help="default parameters, not the tuned ones"
+    )
+    found.set_defaults(action=_matrix)
     return made
 
 

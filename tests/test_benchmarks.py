@@ -6,6 +6,7 @@ import torch
 
 from benchmarks import cases, measure, store
 from benchmarks.__main__ import main
+from lossbook.experiment import code_key
 from lossbook.losses import CATALOGUE
 from tools import pages
 
@@ -78,11 +79,12 @@ def test_the_least_of_interleaved_rounds_counts():
     ],
 )
 def test_the_key_is_that_of_the_timed_code(old, new, same, tmp_path):
-    before, after = tmp_path / "before.py", tmp_path / "after.py"
-    before.write_text(LOSS)
+    before, after = tmp_path / "a" / "tilted.py", tmp_path / "b" / "tilted.py"
+    for path, text in ((before, LOSS), (after, LOSS.replace(old, new))):
+        path.parent.mkdir()
+        path.write_text(text)
     assert old in LOSS
-    after.write_text(LOSS.replace(old, new))
-    assert (store.code_key(before) == store.code_key(after)) is same
+    assert (code_key([before]) == code_key([after])) is same
 
 
 def test_a_part_joins_the_rows_of_the_same_code_only(measured, tmp_path, capsys):

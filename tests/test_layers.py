@@ -39,7 +39,10 @@ LAYERS = {  # what each part of lossbook may import from lossbook
     "check": {"card", "criterion", "evidence", "losses", "check"},
     "_compare": {"data", "experiment", "losses", "plots", "stats"},
     "diagnose": set(),
-    "__main__": {"_compare", "data", "losses", "tables"},
+    "results": {"experiment"},
+    "matrix": {"card", "experiment", "losses", "results", "stats"},
+    "studies": {"matrix", "results"},
+    "__main__": {"_compare", "data", "losses", "matrix", "tables"},
     "experiment": {
         "card",
         "criterion",

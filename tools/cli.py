@@ -60,6 +60,12 @@ def bench(options: argparse.Namespace, rest: Sequence[str]) -> int:
     return in_venv("benchmarks", rest)
 
 
+def results(options: argparse.Namespace, rest: Sequence[str]) -> int:
+    """Compute the stored studies, the matrix of losses among them; some minutes."""
+    environment.ensure()
+    return in_venv("tools.results", rest)
+
+
 def peers(options: argparse.Namespace, rest: Sequence[str]) -> int:
     """Compare with other libraries; sets them up."""
     environment.ensure(environment.PEERS)
@@ -70,6 +76,12 @@ def mutants(options: argparse.Namespace, rest: Sequence[str]) -> int:
     """Plant slips in the losses, one at a time; the checks must see each."""
     environment.ensure(environment.DEVELOPER)
     return in_venv("tools.mutants", rest)
+
+
+def scale(options: argparse.Namespace, rest: Sequence[str]) -> int:
+    """How a sweep runs on a cluster, shown on a small one of this machine."""
+    environment.ensure(environment.DEVELOPER)
+    return in_venv("tools.scale", rest)
 
 
 def serve(options: argparse.Namespace, rest: Sequence[str]) -> int:
@@ -114,8 +126,10 @@ VERBS = {
     "test": test,
     "check": check,
     "bench": bench,
+    "results": results,
     "peers": peers,
     "mutants": mutants,
+    "scale": scale,
     "lock": relock,
     "repository": set_repository,
     "clean": clean,

@@ -170,7 +170,6 @@ class Tester:
             raise RuntimeError("the process that runs the tests has ended")
         return int(answer)
 
-
     def close(self) -> None:
         """End the process."""
         self.process.communicate()

@@ -255,7 +255,7 @@ def places(top: ast.AST, detached: bool = False) -> Iterator[Place]:
                 continue
             at = index if isinstance(value, list) else None
             yield Place(top, name, at, node, detached)
-            within = detached or isinstance(node, ast.Call) and is_detach(node.func)
+            within = detached or (isinstance(node, ast.Call) and is_detach(node.func))
             if (checker := check_called(node)) is None:
                 yield from places(node, within)
             elif checker == "explain_nan":

@@ -158,7 +158,7 @@ def formula(card: LossCard) -> Evidence:
         assert card.formula is not None
         arrays, variable = _variable(card, card.sample(rng()))
         written = card.formula.numpy(card.params)
-        for params in card.settings():
+        for params in card.settings(options=False):
             loss, _ = value_and_gradient(card, arrays, params)
             value = np.broadcast_to(written(variable, **params), loss.shape)
             if card.kind == "cosine":
@@ -191,7 +191,7 @@ def slope(card: LossCard) -> Evidence:
         written = card.formula.numpy(card.params)
         _, variable = _variable(card, card.sample(rng()))
         step = 1e-5 * np.minimum(np.abs(variable), np.abs(1 - variable))
-        for params in card.settings():
+        for params in card.settings(options=False):
             up, down = (
                 np.broadcast_to(written(variable + s, **params), variable.shape)
                 for s in (step, -step)
@@ -275,7 +275,7 @@ def psi_calculus(card: LossCard) -> Evidence:
         e_y = np.eye(p.shape[-1])[labels]
         p_y, d = p[e_y == 1], p - e_y
         spread = p[:, :, None] * np.eye(p.shape[-1]) - p[:, :, None] * p[:, None, :]
-        for params in card.settings(5):
+        for params in card.settings(5, options=False):
             g_y = np.broadcast_to(g(p_y, **params), p_y.shape)
             slope_y = np.broadcast_to(slope_of_g(p_y, **params), p_y.shape)
             _, gradient = value_and_gradient(card, (logits, labels), params)

@@ -1,8 +1,10 @@
 """Real data that scikit-learn carries: nothing is downloaded."""
 
+from functools import cache
+
 import numpy as np
 
-from lossbook.data._task import Task
+from lossbook.data._task import Task, standardized
 
 
 def digits(*, train: int = 1200, rng: np.random.Generator) -> tuple[Task, Task]:
@@ -21,10 +23,17 @@ def digits(*, train: int = 1200, rng: np.random.Generator) -> tuple[Task, Task]:
     Source: Alpaydin and Kaynak (1998), UCI Machine Learning Repository, CC BY 4.0; the
     test part of the original, as bundled with scikit-learn.
     """
+    inputs, labels = _all_digits()
+    return _split(inputs / 16, labels, train, rng)
+
+
+@cache
+def _all_digits() -> tuple[np.ndarray, np.ndarray]:
+    """Read the file once a process: a sweep draws thousands of splits of it."""
     from sklearn.datasets import load_digits
 
     inputs, labels = load_digits(return_X_y=True)
-    return _split(inputs / 16, labels, train, rng)
+    return inputs, labels
 
 
 def wine(*, train: int = 100, rng: np.random.Generator) -> tuple[Task, Task]:
@@ -47,7 +56,7 @@ def wine(*, train: int = 100, rng: np.random.Generator) -> tuple[Task, Task]:
     from sklearn.datasets import load_wine
 
     inputs, labels = load_wine(return_X_y=True)
-    return _standardized(*_split(inputs, labels, train, rng))
+    return standardized(*_split(inputs, labels, train, rng))
 
 
 def iris(*, train: int = 90, rng: np.random.Generator) -> tuple[Task, Task]:
@@ -70,7 +79,7 @@ def iris(*, train: int = 90, rng: np.random.Generator) -> tuple[Task, Task]:
     from sklearn.datasets import load_iris
 
     inputs, labels = load_iris(return_X_y=True)
-    return _standardized(*_split(inputs, labels, train, rng))
+    return standardized(*_split(inputs, labels, train, rng))
 
 
 def diabetes(
@@ -100,7 +109,7 @@ def diabetes(
     inputs, progression = load_diabetes(return_X_y=True)
     cuts = np.quantile(progression, np.arange(1, classes) / classes)
     labels = np.searchsorted(cuts, progression)
-    return _standardized(*_split(inputs, labels, train, rng))
+    return standardized(*_split(inputs, labels, train, rng))
 
 
 def breast_cancer(*, ratio: int, rng: np.random.Generator) -> tuple[Task, Task]:
@@ -140,7 +149,7 @@ def breast_cancer(*, ratio: int, rng: np.random.Generator) -> tuple[Task, Task]:
             half.append(part[:keep])
     train, test = (rng.permutation(np.concatenate(half)) for half in halves)
     whole = Task(inputs=inputs, labels=labels)
-    return _standardized(whole.take(train), whole.take(test))
+    return standardized(whole.take(train), whole.take(test))
 
 
 def _split(
@@ -163,14 +172,4 @@ def _split(
     whole = Task(inputs=inputs, labels=labels)
     parts = ranked[:train], ranked[train:]
     first, second = (whole.take(rng.permutation(part)) for part in parts)
-    return first, second
-
-
-def _standardized(train: Task, test: Task) -> tuple[Task, Task]:
-    """Return both with the training part's mean 0 and standard deviation 1."""
-    mean, scale = train.inputs.mean(0), train.inputs.std(0)
-    first, second = (
-        Task(inputs=(part.inputs - mean) / scale, labels=part.labels)
-        for part in (train, test)
-    )
     return first, second

@@ -9,22 +9,30 @@ list of configs, `sweep` their table:
 ['cross_entropy', 'cross_entropy', 'mae', 'mae']
 """
 
-from lossbook.experiment._config import Config, grid
+from lossbook.experiment._calls import TRAINABLE
+from lossbook.experiment._code import code_key, code_version
+from lossbook.experiment._config import Config, config_of, grid
 from lossbook.experiment._lockstep import train
 from lossbook.experiment._models import Models
-from lossbook.experiment._run import history, run, run_stack
-from lossbook.experiment._sweep import code_version, sweep
-from lossbook.experiment._tasks import TASKS, task_of
+from lossbook.experiment._run import history, needs, run, run_stack, share_tested
+from lossbook.experiment._sweep import sweep
+from lossbook.experiment._tasks import TASKS, resplit, task_of
 
 __all__ = [
     "TASKS",
+    "TRAINABLE",
     "Config",
     "Models",
+    "code_key",
     "code_version",
+    "config_of",
     "grid",
     "history",
+    "needs",
+    "resplit",
     "run",
     "run_stack",
+    "share_tested",
     "sweep",
     "task_of",
     "train",
