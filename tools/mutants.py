@@ -39,6 +39,17 @@ from tools.slips import CUT, Slip, slips
 LIST = Path(__file__).with_suffix(".toml")
 PROCESSES = 2
 NO_SLIP = "no slip"
+# The checks that take long, the longest last: they come after all others.
+DEAR = (
+    "gradcheck",
+    "recovery",
+    "autocast",
+    "device",
+    "transforms",
+    "gradgradcheck",
+    "properties",
+    "compiles",
+)
 SLOW = 10.0  # a mutant may take this many seconds more than the loss itself does
 
 CUTTER = f"\n\ndef {CUT}(value):\n    return value.detach()\n"
@@ -93,6 +104,10 @@ class Overdue(BaseException):
     """A mutant takes too long. No check catches it as an error of the loss."""
 
 
+class Unfit(Exception):
+    """A check refuses the loss as it is, and so can judge no slip in it."""
+
+
 @contextmanager
 def deadline(seconds: float) -> Iterator[None]:
     """Raise `Overdue` in the block after so many seconds of computing."""
@@ -135,8 +150,8 @@ def kernels_at_work() -> Iterator[list[bool]]:
     usable = kernels.usable
     served: list[bool] = []
 
-    def watched(*arguments: Any) -> bool:
-        served.append(usable(*arguments))
+    def watched(*arguments: Any, **options: Any) -> bool:
+        served.append(usable(*arguments, **options))
         return bool(served[-1])
 
     with patch.object(kernels, "usable", watched):
@@ -199,10 +214,13 @@ class Trial:
         self.source = source
         self.tree = ast.parse(source)
         self.runs = [(one, form) for one in chosen for form in ("fused", "plain")]
-        self.cost = dict.fromkeys(self.runs, 1.0)
+        self.cost = {
+            run: float(DEAR.index(run[0].name) + 1 if run[0].name in DEAR else 0)
+            for run in self.runs
+        }
         self.kills: Counter[tuple[Any, ...]] = Counter()
-        # What a check never calls, it cannot judge. None: all is called.
-        self.calls: dict[Any, set[str]] = {}
+        # What a check never calls, it cannot judge. None: it judges nothing.
+        self.calls: dict[Any, set[str] | None] = {}
         self.matrices = frozenset(
             name
             for name, value in card.closed_over().items()
@@ -214,23 +232,22 @@ class Trial:
         """Yield the slips of this module, each with its code."""
         return slips(self.tree, self.matrices)
 
-    def baseline(self) -> str | None:
-        """Time each check on the loss as it is; return what refuses it, if any does.
+    def baseline(self, run: Any) -> str | None:
+        """Run a check on the loss as it is; return why it refuses it, if it does.
 
-        A loss that has no fused form is checked in the plain one alone from then on.
+        It takes the time of it, and notes what it calls: nothing to be judged, if it
+        was to check the fused form and the loss has none here.
         """
-        path = str(self.original.__file__)
-        with kernels_at_work() as served:
-            for run in self.runs:
-                start = time.process_time()
-                with calls_into(path) as called:
-                    found = self._refused(self.original.CARD, run)
-                if found is not None:
-                    return f"{run[0].name} ({run[1]}) refuses the loss: {found}"
-                self.cost[run] = time.process_time() - start
-                self.calls[run] = called
-        if not any(served):
-            self.runs = [run for run in self.runs if run[1] == "plain"]
+        start = time.process_time()
+        with (
+            kernels_at_work() as served,
+            calls_into(str(self.original.__file__)) as called,
+        ):
+            found = self._refused(self.original.CARD, run)
+        if found is not None:
+            return f"{run[0].name} ({run[1]}) refuses the loss: {found}"
+        self.cost[run] = time.process_time() - start
+        self.calls[run] = called if run[1] == "plain" or any(served) else None
         return None
 
     @cached_property
@@ -248,8 +265,10 @@ class Trial:
 
     def judges(self, run: Any, function: str) -> bool:
         """True if a check calls a function, or may look at it."""
-        called = self.calls.get(run)
-        if called is None or "cache" in self.source or run[0].name == "defaults":
+        called = self.calls[run]
+        if called is None:
+            return False
+        if "cache" in self.source or run[0].name == "defaults":
             return True
         return function in called | self.always or function not in self.functions
 
@@ -279,8 +298,7 @@ class Trial:
         cut = module.__dict__[CUT] = Cut()
         sys.modules[name] = module
         try:
-            with deadline(SLOW + 3 * sum(self.cost.values())):
-                killer = self._killed_by(code, function, module)
+            killer = self._killed_by(code, function, module)
             cuts_nothing = CUT in used_names(code) and not cut.hung
             return NO_SLIP if killer is None and cuts_nothing else killer
         except Overdue:
@@ -292,7 +310,8 @@ class Trial:
         self, code: Any, function: str, module: types.ModuleType
     ) -> str | None:
         try:
-            exec(code, module.__dict__)
+            with deadline(SLOW):
+                exec(code, module.__dict__)
             card = module.CARD
         except Exception:
             return "its import"
@@ -300,9 +319,14 @@ class Trial:
         def dear(run: Any) -> float:
             return self.cost[run] / float(1 + self.kills[function, *run]) ** 2
 
-        judging = [run for run in self.runs if self.judges(run, function)]
-        for run in sorted(judging, key=dear):
-            if self._refused(card, run) is not None:
+        for run in sorted(self.runs, key=dear):
+            if run not in self.calls and (problem := self.baseline(run)) is not None:
+                raise Unfit(problem)
+            if not self.judges(run, function):
+                continue
+            with deadline(SLOW + 3 * self.cost[run]):
+                found = self._refused(card, run)
+            if found is not None:
                 self.kills[function, *run] += 1
                 return str(run[0].name)
         return None
@@ -346,10 +370,15 @@ def examine(module: str, excluded: Sequence[str] = ()) -> Report:
     start = time.perf_counter()
     trial = Trial(module)
     report = Report(file_of(module))
-    problem = trial.baseline()
-    if problem is not None:
-        report.problems.append(problem)
-        return report
+    try:
+        _plant(trial, report, excluded)
+    except Unfit as unfit:
+        report = Report(report.path, problems=[str(unfit)])
+    report.seconds = time.perf_counter() - start
+    return report
+
+
+def _plant(trial: Trial, report: Report, excluded: Sequence[str]) -> None:
     unseen = set(excluded)
     for slip, code in trial.slips():
         if slip.text in excluded:
@@ -370,8 +399,6 @@ def examine(module: str, excluded: Sequence[str] = ()) -> Report:
     report.problems += [
         f"mutants.toml excludes what is not planted: {t}" for t in unseen
     ]
-    report.seconds = time.perf_counter() - start
-    return report
 
 
 def file_of(module: str) -> str:

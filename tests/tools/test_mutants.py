@@ -161,8 +161,8 @@ def test_without_checks_all_survive(monkeypatch, capsys):
 )
 def test_both_forms_are_checked_where_there_are_two(module, forms):
     trial = Trial(module, checks=[check.CHECKS["reference"]])
-    assert trial.baseline() is None
-    assert {form for _, form in trial.runs} == forms
+    assert [trial.baseline(run) for run in trial.runs] == [None, None]
+    assert {form for (_, form), calls in trial.calls.items() if calls} == forms
 
 
 @pytest.fixture
