@@ -104,7 +104,7 @@ class Overdue(BaseException):
     """A mutant takes too long. No check catches it as an error of the loss."""
 
 
-class Unfit(Exception):
+class UnfitError(Exception):
     """A check refuses the loss as it is, and so can judge no slip in it."""
 
 
@@ -321,7 +321,7 @@ class Trial:
 
         for run in sorted(self.runs, key=dear):
             if run not in self.calls and (problem := self.baseline(run)) is not None:
-                raise Unfit(problem)
+                raise UnfitError(problem)
             if not self.judges(run, function):
                 continue
             with deadline(SLOW + 3 * self.cost[run]):
@@ -372,7 +372,7 @@ def examine(module: str, excluded: Sequence[str] = ()) -> Report:
     report = Report(file_of(module))
     try:
         _plant(trial, report, excluded)
-    except Unfit as unfit:
+    except UnfitError as unfit:
         report = Report(report.path, problems=[str(unfit)])
     report.seconds = time.perf_counter() - start
     return report
@@ -418,32 +418,41 @@ def exclusions() -> dict[str, list[str]]:
 
 
 def modules_of(keys: Sequence[str]) -> list[str]:
-    """Return the modules of these losses, of all without any."""
+    """Return the modules of these losses or families, of all losses without any."""
     from lossbook.losses import CATALOGUE
 
-    unknown = set(keys) - set(CATALOGUE)
+    families = {card.family for card in CATALOGUE.values()}
+    unknown = set(keys) - set(CATALOGUE) - families
     if unknown:
-        raise SystemExit(f"no loss is called {', '.join(sorted(unknown))}")
-    return [CATALOGUE[key].fn.__module__ for key in keys or CATALOGUE]
+        raise SystemExit(
+            f"no loss and no family is called {', '.join(sorted(unknown))}"
+        )
+    return [
+        card.fn.__module__
+        for key, card in CATALOGUE.items()
+        if not keys or key in keys or card.family in keys
+    ]
 
 
 def main(arguments: Sequence[str]) -> int:
     """Examine the losses named, all without a name; 1 if a slip survives."""
+    several = f"processes at a time (default: {PROCESSES})"
     made = argparse.ArgumentParser(prog="mutants", description="Plant slips.")
-    made.add_argument("losses", nargs="*", help="keys of the catalogue (default: all)")
+    made.add_argument("losses", nargs="*", help="losses or families (default: all)")
+    made.add_argument("--processes", type=int, default=PROCESSES, help=several)
     options = made.parse_args(arguments)
     modules, excluded = modules_of(options.losses), exclusions()
     stale = [f for f in excluded if not (ROOT / f).exists()]
     reports = []
     # A fresh process: torch does not survive a fork of a process that has used it.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(PROCESSES, mp_context=context) as pool:
+    with ProcessPoolExecutor(options.processes, mp_context=context) as pool:
         waiting = [
             pool.submit(examine, m, excluded.get(file_of(m), ())) for m in modules
         ]
-        for done in as_completed(waiting):
+        for count, done in enumerate(as_completed(waiting), start=1):
             report = done.result()
-            say(report.line())
+            say(f"{count}/{len(waiting)} {report.line()}")
             for slip in report.survivors:
                 say(f"   survived: {report.path}:{slip.line}: {slip.text}")
             reports.append(report)
@@ -458,10 +467,12 @@ def summarize(reports: Sequence[Report], stale: Sequence[str] = ()) -> int:
     survivors = sum(len(r.survivors) for r in ordered)
     for text in problems:
         say(f"problem: {text}")
-    planted, killed = (
-        sum(getattr(r, name) for r in ordered) for name in ("planted", "killed")
+    planted, killed, excluded = (
+        sum(getattr(r, name) for r in ordered)
+        for name in ("planted", "killed", "excluded")
     )
-    say(f"\n{planted} planted, {killed} killed, {survivors} survived")
+    more = f"; {excluded} not planted, since they change nothing" if excluded else ""
+    say(f"\n{planted} planted, {killed} killed, {survivors} survived{more}")
     return 1 if survivors or problems else 0
 
 
