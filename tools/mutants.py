@@ -88,7 +88,10 @@ class Cut:
 
     def __call__(self, value: Any) -> Any:
         """Return the value without its graph."""
-        if not getattr(value, "requires_grad", False):
+        import torch
+
+        hangs = getattr(value, "requires_grad", False) and torch.is_grad_enabled()
+        if not hangs:
             return value
         self.hung = True
         return value.detach()

@@ -36,6 +36,7 @@ TRANSPOSED = {"T", "mT"}
 COMMUTATIVE = {
     "maximum",
     "minimum",
+    "eq",
     "logaddexp",
     "fmax",
     "fmin",
