@@ -40,6 +40,8 @@ COMMUTATIVE = {
     "logaddexp",
     "fmax",
     "fmin",
+    "max",
+    "min",
     "broadcast_tensors",
     "squared_distance",
 }

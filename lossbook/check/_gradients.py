@@ -9,6 +9,7 @@ import torch
 from lossbook.card import Arrays, LossCard
 from lossbook.check._calls import (
     EXAMPLES,
+    WITH_CLASSES,
     covers,
     gap,
     made,
@@ -27,7 +28,8 @@ def _samples(card: LossCard) -> list[Arrays]:
 
     Cosines are stretched to nearly +-1. The two are one call, but for losses of a whole
     batch: there, who is alone in a class would not be alone any more. Soft truth comes
-    once more as hard, for which a loss may have a shorter way.
+    once more as hard, for which a loss may have a shorter way, and two classes alone
+    are tried too.
     """
     arrays = card.sample(rng())
     first = arrays[0]
@@ -36,11 +38,14 @@ def _samples(card: LossCard) -> list[Arrays]:
     if card.kind == "batch":
         return [arrays, stretched]
     both = tuple(np.concatenate(pair) for pair in zip(arrays, stretched, strict=True))
+    samples = [both]
     if card.kind == "binary":
-        return [both, (both[0], both[1].round())]
+        samples.append((both[0], both[1].round()))
     if card.kind == "targets":
-        return [both, (both[0], np.eye(both[1].shape[-1])[both[1].argmax(-1)])]
-    return [both]
+        samples.append((both[0], np.eye(both[1].shape[-1])[both[1].argmax(-1)]))
+    if card.kind in WITH_CLASSES:
+        samples.append(card.sample(rng(), 8, 2))
+    return samples
 
 
 @covers()
