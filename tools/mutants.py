@@ -2,10 +2,10 @@
 
 `tools.slips` says what a slip is and where it is planted. Then the checks of
 `lossbook.check` run on the changed module's card, the cheap ones first, until one
-refuses it; then the examples in the module and the tests in `tests/losses` that name
-the loss, which hold what no card can say. What nothing refuses is a survivor: a gap in
-the checks, or a slip that changes nothing. The second kind is listed with its reason in
-`mutants.toml`.
+refuses it; then the examples in the module, the tests in `tests/losses` that name the
+loss and those of the fused forms, which hold what no card can say. What nothing
+refuses is a survivor: a gap in the checks, or a slip that changes nothing. The second
+kind is listed with its reason in `mutants.toml`.
 """
 
 import argparse
@@ -53,6 +53,8 @@ DEAR = (
 SLOW = 10.0  # a mutant may take this many seconds more than the loss itself does
 
 CUTTER = f"\n\ndef {CUT}(value):\n    return value.detach()\n"
+# It holds what both forms of a loss must do, and finds the losses in the catalogue.
+OF_ALL = Path("tests", "test_kernels.py")
 # What pytest returns when all tests pass, and when there are none.
 PASSED = {0, 5}
 
@@ -347,6 +349,7 @@ class Trial:
             for path in sorted((ROOT / "tests" / "losses").glob("test_*.py"))
             if re.search(rf"\b{key}\b", path.read_text(encoding="utf-8"))
         ]
+        tests += [str(path) for path in (ROOT / OF_ALL,) if path.exists()]
         request = {"module": name, "source": source + CUTTER, "tests": tests}
         return tester(ROOT).status(request) not in PASSED
 
