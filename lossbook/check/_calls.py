@@ -191,7 +191,11 @@ def defaults(card: LossCard) -> Evidence:
             same = np.array_equal(
                 result(needed), result(card.defaults()), equal_nan=True
             )
-            yield f"{what} without parameters", 0.0 if same else np.inf
+            declared = all(
+                name in needed or known[name].default == value
+                for name, value in card.defaults().items()
+            )
+            yield f"{what} without parameters", 0.0 if same and declared else np.inf
 
     return settled(card, "the card's defaults are the code's", cases(), 0.0)
 

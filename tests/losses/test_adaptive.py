@@ -25,6 +25,7 @@ from lossbook import (
     squared,
     truncated_gce,
 )
+from lossbook.losses import CATALOGUE
 
 LOSSES = torch.tensor([0.3, 2.0, 7.0], dtype=torch.float64)
 HARD = torch.tensor([0.1, 5.0, 0.4, 3.0, 0.2, 0.9, 0.6, 0.3], dtype=torch.float64)
@@ -222,6 +223,12 @@ def test_barrons_named_members(alpha, closed):
     u = ((signs - scores) / 1.5) ** 2
     found = barron(scores, signs, alpha=alpha, scale=1.5)
     torch.testing.assert_close(found, closed(u))
+    by_hand = CATALOGUE["barron"].ref(
+        scores.numpy(), signs.numpy(), alpha=alpha, scale=1.5
+    )
+    slope = gradient(lambda s: barron(s, signs, alpha=alpha, scale=1.5), scores)
+    for mine, reference in zip((found, slope), by_hand, strict=True):
+        torch.testing.assert_close(mine, torch.tensor(reference))
 
 
 def exact(x, alpha):
