@@ -14,6 +14,7 @@ from lossbook.experiment import Config, config_of, sweep
 from lossbook.losses import CATALOGUE
 from lossbook.studies import STUDIES
 from tools import matrix_page
+from tools.paths import STATIC
 
 TINY = matrix.Plan(
     ["cross_entropy", "gce", "mae", "hinge", "HierarchicalCrossEntropy"],
@@ -376,3 +377,51 @@ def test_a_sample_of_the_stored_rows_is_computed_again(name):
     for row in results.sample(results.read(name)):
         found = results.apart(row, STUDIES[name].again(row), results.WITHIN)
         assert not found, f"{row.get('loss', name)}: {'; '.join(found)}"
+
+
+@pytest.fixture
+def shown(chromium, rows, kept):
+    """A table of the page in a browser, with the site's script."""
+    stored = matrix.stored()
+    html = matrix_page.table(stored, matrix.summary(stored), "clean")
+    html = "\n".join(html.splitlines()[1:-1])  # without the fence
+    script = (STATIC / "sortable.js").read_text()
+    tab = chromium.new_page()
+    tab.set_content(f"<html lang=en><title>t</title>{html}</html>")
+    tab.plain = tab.locator("tbody tr").all_inner_texts()
+    tab.add_script_tag(content=script)
+    yield tab
+    tab.close()
+
+
+def column(tab, number):
+    """The numbers of a column, top to bottom."""
+    cells = tab.locator(f"tbody tr td:nth-child({number})")
+    given = [cell.get_attribute("data-value") for cell in cells.all()]
+    return [float(each) for each in given if each]
+
+
+def test_the_script_sorts_by_a_column_and_says_so(shown):
+    assert len(shown.plain) == 4  # without the script it is a table all the same
+    title = shown.locator("thead th").nth(2)
+    button = title.get_by_role("button", name="Difference")
+    for order in ("ascending", "descending"):
+        button.press("Enter")
+        assert title.get_attribute("aria-sort") == order
+        values = column(shown, 3)
+        assert len(values) == 4
+        assert values == sorted(values, reverse=order == "descending")
+    loss = shown.locator("thead th").first
+    loss.get_by_role("button").click()
+    assert title.get_attribute("aria-sort") is None
+    assert loss.get_attribute("aria-sort") == "ascending"
+    names = shown.locator("tbody tr th").all_inner_texts()
+    assert names == sorted(names, key=str.lower)
+
+
+def test_what_has_no_value_stays_at_the_end(shown):
+    """Cross-entropy has no p-value against itself."""
+    button = shown.locator("thead th").nth(4).get_by_role("button")
+    for _ in range(2):
+        button.click()
+        assert shown.locator("tbody tr").last.inner_text().startswith("Cross")
