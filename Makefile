@@ -7,11 +7,12 @@
 #   make bench BENCH="--only focal"    measure some losses (default: all)
 #   make results RESULTS="matrix"      compute some stored studies (default: all)
 #   make mutants LOSSES="focal gce"    plant slips in some losses (default: all)
+#   make scale SCALE="--workers 4"     a sweep on a cluster (default: 2 workers)
 #   make repository URL=https://...    write the repository's address everywhere
 
 PYTHON ?= $(firstword $(foreach name,python3 python3.11 python3.12 python3.13 \
             python3.14 python,$(shell command -v $(name) 2>/dev/null)))
-VERBS := help book serve notebooks test check peers bench results mutants lock repository clean
+VERBS := help book serve notebooks test check peers bench results mutants scale lock repository clean
 
 .DEFAULT_GOAL := help
 .PHONY: $(VERBS)
@@ -20,6 +21,7 @@ mutants: ARGUMENTS = $(LOSSES)
 notebooks: ARGUMENTS = $(NOTEBOOKS)
 bench: ARGUMENTS = $(BENCH)
 results: ARGUMENTS = $(RESULTS)
+scale: ARGUMENTS = $(SCALE)
 repository: ARGUMENTS = $(URL)
 
 $(VERBS):

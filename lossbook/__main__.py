@@ -46,6 +46,8 @@ def _show(options: argparse.Namespace) -> int:
         ends = f"{'(' if param.open_low else '['}{param.low:g}, {param.high:g}"
         ends += ")" if param.open_high else "]"
         print(f"  {name} = {param.default:g}, in {ends}: {param.meaning}")
+    for name, words in card.options.items():
+        print(f"  {name} = {words[0]}, or {', '.join(words[1:])}")
     print()
     for title, (value,) in tables.properties([card]).items():
         if title != "loss" and value != "":

@@ -2,7 +2,7 @@
 
 Both losses get the same number of trials to find their setting, on seeds of their own;
 then both meet the same new seeds, and the differences are paired. The metric is named
-before.
+before. The test allows for what the seeds have in common.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lossbook import plots, stats
-from lossbook.experiment import Config, sweep
+from lossbook.experiment import Config, share_tested, sweep
 from lossbook.losses import CATALOGUE
 from lossbook.stats import PairedTest
 
@@ -45,7 +45,11 @@ class Comparison:
         rows: a row a training of the report.
         tuning: a row a training of the tuning.
         result: the paired difference, candidate minus baseline.
-        p_wilcoxon: of Wilcoxon's signed-rank test.
+        test_share: the share of tested examples where the seeds split one data set
+            anew, and `result` is of the corrected resampled t-test; None where each
+            seed drew new data, and it is of Student's.
+        p_wilcoxon: of Wilcoxon's signed-rank test, which takes the seeds as
+            independent.
         wins: seeds on which the candidate is better.
         seeds: number of paired seeds.
         settings: what each loss was run with.
@@ -58,6 +62,7 @@ class Comparison:
     rows: "pandas.DataFrame"
     tuning: "pandas.DataFrame"
     result: PairedTest
+    test_share: float | None
     p_wilcoxon: float
     wins: int
     seeds: int
@@ -72,14 +77,22 @@ class Comparison:
         return (self.result.mean > 0) == METRICS[self.metric]
 
     @property
+    def test(self) -> str:
+        """The name of the test."""
+        if self.test_share is None:
+            return "Student's paired t-test"
+        return "corrected resampled t-test"
+
+    @property
     def verdict(self) -> str:
         """One sentence that says what was found."""
         words = self.metric.replace("_", " ")
         r = self.result
+        # Where seeds overlap, Wilcoxon's test is as wrong as Student's.
+        other = f", Wilcoxon {self.p_wilcoxon:.2g}" if self.test_share is None else ""
         found = (
             f"{words} {r.mean:+.4f} (95 % interval {r.low:+.4f} to {r.high:+.4f}, "
-            f"{self.seeds} paired seeds, p = {r.p:.2g}, "
-            f"Wilcoxon {self.p_wilcoxon:.2g}); better on "
+            f"{self.seeds} paired seeds, {self.test}, p = {r.p:.2g}{other}); better on "
             f"{self.wins} of {self.seeds} seeds"
         )
         if self.better is None:
@@ -94,8 +107,9 @@ class Comparison:
         """Say how large a difference this test would have found."""
         sd = float(self.differences().std(ddof=1))
         if not sd > 0:
-            return ""
-        large = stats.detectable_difference(sd, self.seeds)
+            known = np.isfinite(self.result.low)
+            return "" if known else " All differences are equal: take more seeds."
+        large = stats.detectable_difference(sd, self.seeds, test_share=self.test_share)
         return f" A difference of {large:.4f} would be found four times in five."
 
     def differences(self) -> np.ndarray:
@@ -119,6 +133,18 @@ class Comparison:
             loss: arms[loss].to_numpy() for loss in (self.baseline, self.candidate)
         }
         return plots.paired(columns, ylabel=self.metric.replace("_", " "), ax=ax)
+
+    @property
+    def overlap(self) -> str:
+        """One sentence on what the seeds have in common; none if it is nothing."""
+        if self.test_share is None:
+            return ""
+        data = self.rows["data"].iloc[0]
+        return (
+            f"Every seed splits the same examples of {data} anew "
+            f"({self.test_share:.0%} tested). The test allows for their overlap; what "
+            "it finds holds for this data set."
+        )
 
     @property
     def cost(self) -> str:
@@ -145,13 +171,15 @@ class Comparison:
             if self.failed
             else ""
         )
+        overlap = f"\n{self.overlap}" if self.overlap else ""
         return (
-            f"{self.verdict}\n{self.cost}{failed}\n\nChosen on the tuning seeds:\n"
-            f"{chosen}\n\n{shown.to_string(float_format=lambda v: f'{v:.4f}')}"
+            f"{self.verdict}{overlap}\n{self.cost}{failed}\n\n"
+            f"Chosen on the tuning seeds:\n{chosen}\n\n"
+            f"{shown.to_string(float_format=lambda v: f'{v:.4f}')}"
         )
 
     def _repr_markdown_(self) -> str:
-        return f"**{self.verdict}** {self.cost}"
+        return " ".join([f"**{self.verdict}**", self.overlap, self.cost])
 
 
 def compare(
@@ -174,10 +202,11 @@ def compare(
     `settings` spreads over learning rates and parameters. The setting with the best
     mean of the metric is then run on the seeds of the report.
 
-    The tuning seeds draw other splits and other initial weights than the report. On one
-    real data set, splits overlap all the same: a difference found there is one of this
-    data set, and the interval, which takes the seeds as independent, is too narrow.
-    `stats.corrected_resampled_t` of `differences()` allows for that.
+    The tuning seeds draw other splits and other initial weights than the report. A
+    generator draws new data for each seed: the seeds are independent, and
+    `stats.paired_t` gives test and interval. Real data and your own are split anew, and
+    the splits overlap: `stats.corrected_resampled_t` allows for that, with the share of
+    examples that were tested. The report names the test.
 
     Args:
         baseline: key of the loss that is there.
@@ -307,19 +336,28 @@ def _compared(
             f"{len(paired)}; lower the learning rate"
         )
     gains = paired if METRICS[metric] else -paired
+    share = share_tested(rows)
     return Comparison(
         baseline=baseline,
         candidate=candidate,
         metric=metric,
         rows=rows,
         tuning=tuning,
-        result=stats.paired_t(paired),
+        result=_tested(paired, share),
+        test_share=share,
         p_wilcoxon=stats.wilcoxon_p(paired),
         wins=int((gains > 0).sum()),
         seeds=len(paired),
         settings={loss: _told(c, trials[loss]) for loss, c in chosen.items()},
         failed=int((rows["status"] != "ok").sum()),
     )
+
+
+def _tested(differences: np.ndarray, share: float | None) -> PairedTest:
+    """Return the test that is right for independent seeds, or for splits."""
+    if share is None:
+        return stats.paired_t(differences)
+    return stats.corrected_resampled_t(differences, test_share=share)
 
 
 def _told(config: Config, trials: Sequence[Config]) -> str:

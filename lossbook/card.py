@@ -4,6 +4,7 @@ Pages, tables, explorers and tests read cards; no statement about a loss stands
 anywhere else. A card holds no torch, so reading the catalogue's text stays cheap.
 """
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -121,7 +122,8 @@ class Properties:
     # For soft targets, the truth is the target itself, not labels drawn from it.
     strictly_proper: Stated = None
     calibrated: Stated = None  # its minimizer predicts the likeliest class
-    symmetric: Stated = None  # the sum over all labels is constant
+    # The sum over all labels is constant; a jump may hold another value.
+    symmetric: Stated = None
     monotone: Stated = None  # a higher score of the true class never costs more
     shift_invariant: Stated = None  # adding a constant to all logits changes nothing
     piecewise_constant: Stated = False  # the gradient is zero wherever it exists
@@ -165,6 +167,9 @@ class LossCard:
     cite: str  # key in book/references.bib
     formula: Formula | None = None
     params: Mapping[str, Param] = field(default_factory=dict)
+    # Choices that are words: keyword -> what may be said, the default first. A function
+    # on the card that takes no such keyword speaks of the default alone.
+    options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     special_cases: tuple[SpecialCase, ...] = ()
     properties: Properties = field(default_factory=Properties)
     stackable: bool = True  # may be trained in lockstep with other models
@@ -204,17 +209,45 @@ class LossCard:
         """Return the default parameters."""
         return {name: param.default for name, param in self.params.items()}
 
-    def settings(self, steps: int = 11) -> Iterator[dict[str, float]]:
-        """Yield the defaults, then a walk along each parameter's whole range."""
+    def settings(
+        self, steps: int = 11, *, options: bool = True
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the defaults, then a walk along each parameter's whole range.
+
+        At last come the other words of each option, unless they are not wanted.
+        """
         yield self.defaults()
         for name, param in self.params.items():
             for value in param.walk(steps):
                 yield self.defaults() | {name: value}
+        for name, words in self.options.items() if options else ():
+            for word in words[1:]:
+                yield self.defaults() | {name: word}
 
-    def states(self, name: str, params: Mapping[str, float]) -> bool | float | None:
+    def states(self, name: str, params: Mapping[str, Any]) -> bool | float | None:
         """Return what the card says of property `name` at these parameters."""
         stated: Stated = getattr(self.properties, name)
-        return stated(**params) if callable(stated) else stated
+        if not callable(stated):
+            return stated
+        taken = self.taken(stated, params)
+        return None if taken is None else stated(**taken)
+
+    def taken(
+        self, function: Callable[..., Any], params: Mapping[str, Any]
+    ) -> dict[str, Any] | None:
+        """Return the parameters for a function of the card that may know no options.
+
+        None, if one is not at the default of which such a function speaks.
+        """
+        known = inspect.signature(function).parameters
+        if any(each.kind is each.VAR_KEYWORD for each in known.values()):
+            return dict(params)
+        strange = self.options.keys() - known.keys()
+        if any(
+            params.get(n, self.options[n][0]) != self.options[n][0] for n in strange
+        ):
+            return None
+        return {name: value for name, value in params.items() if name not in strange}
 
     def closed_over(self, classes: int = 4) -> dict[str, Any]:
         """Return what the loss closes over, drawn for so many classes."""

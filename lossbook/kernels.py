@@ -24,21 +24,25 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from lossbook.modes import forward_mode, values_visible
+from lossbook.shapes import Parameter
 
 # psi and its gradient factor as functions of (log p_y, log(1 - p_y)).
 Scalar = Callable[[Tensor, Tensor], Tensor]
 # A function of one number each, by broadcasting: of a margin, of score and truth.
 Elementwise = Callable[..., Tensor]
-# (logits, truth, out, axis of the classes) -> (loss, factor), one number a row. `out`
-# may be the logits themselves. Afterwards it holds the gradient up to the row's factor,
-# which the backward pass applies together with the upstream gradient.
-Block = Callable[[Tensor, Tensor, Tensor, int], tuple[Tensor, Tensor]]
+# (logits, truth, out, axis of the classes) -> sums of each row, their axis kept. `out`
+# may be the logits themselves. Afterwards it holds the gradient up to a factor for each
+# row, which the backward pass applies together with the upstream gradient.
+Block = Callable[[Tensor, Tensor, Tensor, int], tuple[Tensor, ...]]
 Plain = Callable[[Tensor, Tensor], Tensor]
 
-LARGE = 2**13  # values; below, the plain form is as fast
-BLOCK = 2**18  # logits a row block: 1 MiB in float32
+LARGE = 2**13  # values; below, a call takes as long as its numbers
+MIDDLE = 2**11  # values; below, the plain form of no loss is slower
+BLOCK = 2**19  # logits a row block: 2 MiB in float32
 ELEMENTS = 2**17  # values an elementwise block
 FEW = 16  # classes; below, torch is fast along the examples only
+NEAR = 16  # logits up to this size lose nothing in a multiplication
+LOG2E = math.log2(math.e)
 # exp of less than this is slow (denormal numbers) and adds nothing to a sum of >= 1.
 FLOOR = {torch.float32: -64.0, torch.float64: -600.0}
 
@@ -61,33 +65,53 @@ def force(form: Literal["fused", "plain"]) -> Iterator[None]:
         _forced.pop()
 
 
-def usable(scores: Tensor, truth: Tensor, *params: Any) -> bool:
-    """Return whether the fused form may serve this call.
+def usable(scores: Tensor, truth: Tensor, *params: Any, least: int = LARGE) -> bool:
+    """Return whether the fused form may serve this call, of `least` values on.
 
     A gradient in the truth or in a parameter needs the plain form.
     """
     if _forced:
         if _forced[-1] == "plain" or not scores.numel():
             return False
-    elif scores.numel() < LARGE:
+    elif scores.numel() < least:
         return False
     return (
         scores.dtype in FLOOR
         and not truth.requires_grad
-        and all(isinstance(param, int | float) for param in params)
+        and all(isinstance(param, int | float | None) for param in params)
         and values_visible(scores, truth)
         and not forward_mode()
     )
 
 
+def _large(values: Tensor) -> bool:
+    """Return whether what saves time a value is worth some time a call."""
+    return values.numel() >= LARGE or bool(_forced)
+
+
 # --- losses of rows ------------------------------------------------------------------
+
+
+class Rows(NamedTuple):
+    """The fused form of a loss of rows.
+
+    Attributes:
+        block: Applied to block after block.
+        finish: From the sums of all rows to (loss, factor), one number a row each; no
+            factor stands for 1.
+        arrays: How many arrays of its size a block works with; blocks are smaller then.
+    """
+
+    block: Block
+    finish: Callable[..., tuple[Tensor, Tensor | None]] = lambda loss: (loss, None)
+    arrays: int = 1
 
 
 class Kept(NamedTuple):
     """What the backward pass of a row loss needs: gradient = buffer * factor."""
 
     buffer: Tensor  # (N, C); few classes lie one behind the other in memory
-    factor: Tensor  # (N,)
+    factor: Tensor | None  # (N,)
 
 
 class RowLoss(torch.autograd.Function):
@@ -95,19 +119,19 @@ class RowLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, logits: Tensor, truth: Tensor, block: Block, plain: Plain
+        ctx: Any, logits: Tensor, truth: Tensor, form: Rows, plain: Plain
     ) -> Tensor:
         """Return the loss of each row; keep the gradient if one will be asked for."""
-        loss, kept = _rows(logits, truth, block, logits.requires_grad)
+        loss, kept = _rows(logits, truth, form, logits.requires_grad)
         ctx.save_for_backward(logits, truth)
         ctx.kept = kept
-        ctx.recipe = (block, plain)
+        ctx.recipe = (form, plain)
         return loss
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradient in the logits; recompute where a graph is wanted."""
-        block, plain = ctx.recipe
+        form, plain = ctx.recipe
         logits, truth = ctx.saved_tensors
         if torch.is_grad_enabled():
             return _with_graph(plain, logits, truth, upstream[0]), None, None, None
@@ -115,32 +139,42 @@ class RowLoss(torch.autograd.Function):
         # pass through a retained graph forms it anew.
         kept, ctx.kept = ctx.kept, None
         if kept is None:
-            _, kept = _rows(logits, truth, block, True)
-        gradient = kept.buffer.mul_((kept.factor * upstream[0])[:, None])
+            _, kept = _rows(logits, truth, form, True)
+        scale = upstream[0]
+        if kept.factor is not None:
+            scale = kept.factor * scale
+        gradient = kept.buffer.mul_(scale[:, None])
         return gradient.contiguous(), None, None, None
 
 
 def _rows(
-    logits: Tensor, truth: Tensor, block: Block, gradient: bool
+    logits: Tensor, truth: Tensor, form: Rows, gradient: bool
 ) -> tuple[Tensor, Kept | None]:
     """Return the loss of each row and, if wanted, what makes its gradient."""
     n, classes = logits.shape
-    size = max(1, BLOCK // classes)
-    loss, factor = logits.new_empty(n), logits.new_empty(n)
+    size = max(1, BLOCK // (form.arrays * classes))
     long = n if gradient else min(size, n)  # without gradient, room for one block
-    few = classes < FEW
-    buffer = (
-        logits.new_empty(classes, long).t() if few else logits.new_empty(long, classes)
-    )
-    for start in range(0, n, size):
-        part = slice(start, min(start + size, n))
-        z, y = logits[part], truth[part]
-        out = buffer[part] if gradient else buffer[: len(z)]
+    few = classes < FEW and _large(logits)
+    buffer = logits.new_empty((classes, long) if few else (long, classes))
+    axis = 0 if few else 1
+
+    def sums(z: Tensor, y: Tensor, out: Tensor) -> tuple[Tensor, ...]:
         if few:
-            out = out.t()
             z, y = out.copy_(z.t()), y.t().contiguous()
-        loss[part], factor[part] = block(z, y, out, 0 if few else 1)
-    return loss, Kept(buffer, factor) if gradient else None
+        return form.block(z, y, out, axis)
+
+    if n <= size:
+        found = sums(logits, truth, buffer)
+    else:
+        blocks = []
+        for start in range(0, n, size):
+            part = slice(start, min(start + size, n))
+            room = part if gradient else slice(part.stop - start)
+            out = buffer[:, room] if few else buffer[room]
+            blocks.append(sums(logits[part], truth[part], out))
+        found = tuple(torch.cat(each, 1 - axis) for each in zip(*blocks, strict=True))
+    loss, factor = form.finish(*[each.view(n) for each in found])
+    return loss, Kept(buffer.t() if few else buffer, factor) if gradient else None
 
 
 def _with_graph(
@@ -153,65 +187,81 @@ def _with_graph(
     return gradient
 
 
-def psi_block(
-    z: Tensor,
-    labels: Tensor,
-    out: Tensor,
-    axis: int,
-    *,
-    psi: Scalar,
-    factor: Scalar,
-    bias: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
+def psi_rows(psi: Scalar, factor: Scalar, bias: Tensor | None = None) -> Rows:
     """psi(p_y), of logits to which each class's bias is added.
 
     The gradient is g(p_y) (p - e_y): the others' exponentials, minus their sum at the
     label, times g(p_y) over the sum of all.
     """
-    y = labels.unsqueeze(axis)
+    weight = None
     if bias is not None:
-        z = torch.add(z, bias.unsqueeze(1 - axis), out=out)
-    torch.sub(z, z.amax(axis, keepdim=True), out=out)
-    z_y = out.gather(axis, y)
-    # The others' mass is summed, never subtracted from 1: its log stays right
-    # where p_y rounds to 1.
-    others = exp_(out).scatter_(axis, y, 0.0).sum(axis, keepdim=True)
-    margin = z_y - others.log()
-    log_p, log_not_p = logsigmoid(margin), logsigmoid(-margin)
-    out.scatter_(axis, y, -others)
-    scale = factor(log_p, log_not_p) / (others + z_y.exp())
-    return psi(log_p, log_not_p).squeeze(axis), scale.squeeze(axis)
+        bias = LOG2E * (bias - bias.amax())
+        # A moderate bias multiplies the exponentials.
+        if -bias.amin() < -FLOOR[bias.dtype] / 2:
+            weight = bias.exp2()
+
+    def block(z: Tensor, labels: Tensor, out: Tensor, axis: int) -> tuple[Tensor, ...]:
+        y = labels.unsqueeze(axis)
+        halvings(z, out, axis)
+        if bias is not None and weight is None:
+            out += bias.unsqueeze(1 - axis)
+            out -= out.amax(axis, keepdim=True)
+        z_y = out.gather(axis, y)
+        exp2_(out)
+        if bias is not None and weight is not None:
+            out *= weight.unsqueeze(1 - axis)
+            z_y += bias[y]
+        # The others' mass is summed, never subtracted from 1: its log stays right
+        # where p_y rounds to 1.
+        others = out.scatter_(axis, y, 0.0).sum(axis, keepdim=True)
+        out.scatter_(axis, y, -others)
+        return z_y, others
+
+    def finish(z_y: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+        margin = z_y.sub(others.log2()).mul_(math.log(2))
+        log_p, log_not_p = logsigmoid(margin), logsigmoid(-margin)
+        scale = factor(log_p, log_not_p) / (others + z_y.exp2_())
+        return psi(log_p, log_not_p), scale
+
+    return Rows(block, finish)
 
 
 def soft_block(
     z: Tensor, targets: Tensor, out: Tensor, axis: int
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, ...]:
     """Minus the sum of q log p; the gradient is p - q, p times the sum of q."""
-    torch.sub(z, z.amax(axis, keepdim=True), out=out)
+    halvings(z, out, axis)
     score = (targets * out).sum(axis, keepdim=True)
     if score.isnan().any():  # a class with target 0 is ruled out
         score = times_log(targets, out).sum(axis, keepdim=True)
-    total = exp_(out).sum(axis, keepdim=True)
+    total = exp2_(out).sum(axis, keepdim=True)
     mass = targets.sum(axis, keepdim=True)
     out.mul_(mass / total).sub_(targets)
-    loss = (mass * total.log() - score).squeeze(axis)
-    return loss, torch.ones_like(loss)
+    return ((mass * total.log2() - score).mul_(math.log(2)),)
 
 
 def smoothed_block(
-    z: Tensor, labels: Tensor, out: Tensor, axis: int, *, epsilon: Any
-) -> tuple[Tensor, Tensor]:
-    """Cross-entropy with the target (1 - epsilon) e_y + epsilon / C, never formed."""
+    z: Tensor,
+    labels: Tensor,
+    out: Tensor,
+    axis: int,
+    *,
+    at_label: Any,
+    at_others: Any,
+) -> tuple[Tensor, ...]:
+    """Cross-entropy against at_label at the label, at_others elsewhere; not formed."""
     y = labels.unsqueeze(axis)
-    torch.sub(z, z.amax(axis, keepdim=True), out=out)
-    score = (1 - epsilon) * out.gather(axis, y)
-    if epsilon:  # 0 times a class that is ruled out is 0
-        score += epsilon * out.mean(axis, keepdim=True)
-    total = exp_(out).sum(axis, keepdim=True)
-    out.div_(total).sub_(epsilon / z.shape[axis])
-    out.scatter_add_(axis, y, torch.full_like(total, epsilon - 1))
-    loss = (total.log() - score).squeeze(axis)
-    return loss, torch.ones_like(loss)
+    halvings(z, out, axis)
+    z_y = out.gather(axis, y)
+    score = at_label * z_y if at_label else torch.zeros_like(z_y)
+    if at_others:  # 0 times a class that is ruled out is 0
+        score += at_others * out.scatter_(axis, y, 0.0).sum(axis, keepdim=True)
+    others = exp2_(out).scatter_(axis, y, 0.0).sum(axis, keepdim=True)
+    total = others + z_y.exp2_()
+    out.div_(total).sub_(at_others)
+    # p_y - at_label, with nothing subtracted near 1.
+    out.scatter_(axis, y, (z.shape[axis] - 1) * at_others - others / total)
+    return ((total.log2() - score).mul_(math.log(2)),)
 
 
 def rival_sum_block(
@@ -222,14 +272,17 @@ def rival_sum_block(
     *,
     value: Elementwise,
     slope: Elementwise,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, ...]:
     """The sum over the rivals k of value(z_y - z_k)."""
     y = labels.unsqueeze(axis)
-    margins = torch.sub(z.gather(axis, y), z, out=out)
-    loss = value(margins).scatter_(axis, y, 0.0).sum(axis)
+    z_y = z.gather(axis, y)
+    if z_y.amin() == -math.inf:  # must not meet that of a rival
+        z = z.clamp(min=torch.finfo(z.dtype).min / 4)
+    margins = torch.sub(z_y, z, out=out)
+    loss = value(margins).scatter_(axis, y, 0.0).sum(axis, keepdim=True)
     torch.neg(slope(margins), out=out).scatter_(axis, y, 0.0)
     out.scatter_(axis, y, -out.sum(axis, keepdim=True))
-    return loss, torch.ones_like(loss)
+    return (loss,)
 
 
 def rival_max_block(
@@ -240,16 +293,17 @@ def rival_max_block(
     *,
     value: Elementwise,
     slope: Elementwise,
-) -> tuple[Tensor, Tensor]:
-    """value(z_y - z_k) of the strongest rival k, the first of equal ones."""
+) -> tuple[Tensor, ...]:
+    """value(z_y - z_k) of the strongest rival k; equal ones share the slope."""
     y = labels.unsqueeze(axis)
     z_y = z.gather(axis, y)
-    best, k = out.copy_(z).scatter_(axis, y, -math.inf).max(axis, keepdim=True)
+    rivals = out.copy_(z).scatter_(axis, y, torch.finfo(z.dtype).min / 4)
+    best = rivals.amax(axis, keepdim=True)
     margin = z_y - best
     pull = slope(margin)
-    out.zero_().scatter_(axis, k, -pull).scatter_(axis, y, pull)
-    loss = value(margin).squeeze(axis)
-    return loss, torch.ones_like(loss)
+    torch.eq(rivals, best, out=out)
+    out.mul_(-pull / out.sum(axis, keepdim=True)).scatter_(axis, y, pull)
+    return (value(margin),)
 
 
 # --- losses of one number each -------------------------------------------------------
@@ -296,16 +350,28 @@ def _parts(values: Tensor) -> Iterator[slice]:
 # --- scalars, fast where no derivative can be asked for ------------------------------
 
 
-def exp_(x: Tensor) -> Tensor:
-    """Replace x by e^x, tiny results by the least that is fast.
+def halvings(z: Tensor, out: Tensor, axis: int) -> Tensor:
+    """Write (z - max) log2(e) to `out`: how often 1 is halved on the way to e^z.
 
-    2^(x log2 e) has the digits that a sum needs. torch leaves exp to a library that is
-    slow on some processors, exp2 not.
+    torch leaves exp to a library that is slow on some processors, exp2 not.
 
-    >>> exp_(torch.tensor([0.0, -1e4])) > 0
+    >>> z = torch.tensor([0.0, -6.9315])
+    >>> halvings(z, torch.empty(2), 0)
+    tensor([  0.0000, -10.0000])
+    """
+    top = z.amax(axis, keepdim=True)
+    if not _large(z) or top.abs().amax() > NEAR:
+        return torch.sub(z, top, out=out).mul_(LOG2E)
+    return torch.add(-LOG2E * top, z, alpha=LOG2E, out=out)  # in one pass
+
+
+def exp2_(x: Tensor) -> Tensor:
+    """Replace x by 2^x, tiny results by the least that is fast.
+
+    >>> exp2_(torch.tensor([0.0, -1e4])) > 0
     tensor([True, True])
     """
-    return x.clamp_(min=FLOOR[x.dtype]).mul_(math.log2(math.e)).exp2_()
+    return x.clamp_(min=FLOOR[x.dtype] * LOG2E).exp2_()
 
 
 def log_sigmoids(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -314,19 +380,98 @@ def log_sigmoids(x: Tensor) -> tuple[Tensor, Tensor]:
     >>> log_sigmoids(torch.tensor([0.0, 50.0]))[1]
     tensor([ -0.6931, -50.0000])
     """
-    if not _underived(x) or x.dtype not in FLOOR:
+    if not underived(x) or x.dtype not in FLOOR:
         return logsigmoid(x), logsigmoid(-x)
     # One logarithm for both. Its derivatives at 0 would be wrong.
-    shared = exp_(x.abs().neg_()).log1p_()
+    shared = exp2_(x.abs().mul_(-LOG2E)).log1p_()
     return x.clamp(max=0).sub_(shared), shared.add_(x.clamp(min=0)).neg_()
 
 
-def times_log(weight: Tensor, log: Tensor) -> Tensor:
+def sigmoid(x: Tensor) -> Tensor:
+    """Return p, the inverse of the log-odds.
+
+    Its derivative goes through the logarithm: torch's is 0 where p rounds to 1.
+
+    >>> sigmoid(torch.tensor([0.0, 50.0]))
+    tensor([0.5000, 1.0000])
+    """
+    return x.sigmoid() if underived(x) else logsigmoid(x).exp()
+
+
+def power(x: Tensor, log_p: Tensor, gamma: Any) -> Tensor:
+    """Return p^gamma with p = sigmoid(x), given log p.
+
+    Where no derivative can be asked for, no exponential is taken.
+
+    >>> power(torch.tensor(0.0), torch.tensor(0.5).log(), 2.0)
+    tensor(0.2500)
+    """
+    if underived(x) and isinstance(gamma, int | float):
+        return raised(x.sigmoid(), gamma)
+    return (gamma * finite(log_p)).exp()
+
+
+def raised(p: Tensor, gamma: float) -> Tensor:
+    """Return p^gamma; torch itself is fast at 2 and 3."""
+    return p.square().square_() if gamma == 4 else p.pow(gamma)
+
+
+def hard(targets: Tensor) -> bool:
+    """Return whether each target is 0 or 1, asked where no derivative can be.
+
+    >>> hard(torch.tensor([0.0, 1.0])), hard(torch.tensor([0.5]))
+    (True, False)
+    """
+    if not underived(targets) or not targets.numel():
+        return False
+    # t^2 - t is negative between 0 and 1; a comparison of each takes longer.
+    return bool(targets.square().sub_(targets).amin() == 0)
+
+
+def below(x: Tensor, limit: float) -> Tensor:
+    """Return 1 where x < limit, else 0, in the dtype of x; not to be derived.
+
+    >>> below(torch.tensor([0.5, 1.0, 2.0]), 1)
+    tensor([1., 0., 0.])
+    """
+    return torch.lt(x, limit, out=torch.empty_like(x))  # no mask in between
+
+
+def finite(log: Tensor) -> Tensor:
+    """Return logarithms with a finite one in the place of log 0: 0 times it is 0.
+
+    A multiple of it is finite too.
+
+    >>> finite(torch.tensor([-1.0, -torch.inf])).isfinite()
+    tensor([True, True])
+    """
+    return log.clamp(min=-(torch.finfo(log.dtype).max ** 0.5))
+
+
+def focused(weight: Tensor, log_p: Tensor) -> Tensor:
+    """Return weight * log p, for a weight that is 1 and flat where p is 0.
+
+    The slope of the weight, 0 there, must not meet log 0: the slope in p would be nan.
+
+    >>> log_p = torch.tensor([-torch.inf], requires_grad=True)
+    >>> loss = focused((2 * log_p).exp().neg() + 1, log_p)  # (1 - p^2) log p
+    >>> loss.detach(), torch.autograd.grad(loss, log_p)[0]
+    (tensor([-inf]), tensor([1.]))
+    """
+    if underived(weight, log_p):
+        return weight * log_p
+    near = finite(log_p)
+    return weight * near + (log_p - near)
+
+
+def times_log(weight: Parameter, log: Tensor) -> Tensor:
     """Return weight * log, where 0 * -inf is 0: what cannot be costs nothing unasked.
 
     >>> times_log(torch.tensor([0.0, 1.0]), torch.tensor([-torch.inf, -2.0]))
     tensor([ 0., -2.])
     """
+    if isinstance(weight, int | float) and weight:
+        return weight * log
     return torch.where((weight == 0) & log.isneginf(), 0.0, weight * log)
 
 
@@ -336,14 +481,24 @@ def mixed_log(t: Tensor, log_p: Tensor, log_not_p: Tensor) -> Tensor:
     >>> mixed_log(torch.tensor(0.5), torch.tensor(-2.0), torch.tensor(-1.0))
     tensor(-1.5000)
     """
-    if _underived(t, log_p, log_not_p):
+    if underived(t, log_p, log_not_p):
         mixed = torch.lerp(log_not_p, log_p, t)
         if not mixed.numel() or not mixed.amax().isnan():
             return mixed
     return times_log(t, log_p) + times_log(1 - t, log_not_p)
 
 
-def _underived(*tensors: Tensor) -> bool:
+def underived(*tensors: Tensor) -> bool:
     """Return whether no derivative can be asked for and numbers may be looked at."""
     wanted = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
     return not wanted and values_visible(*tensors) and not forward_mode()
+
+
+def plain_forced() -> bool:
+    """Return whether `force("plain")` is in effect.
+
+    >>> with force("plain"):
+    ...     plain_forced()
+    True
+    """
+    return _forced[-1:] == ["plain"]

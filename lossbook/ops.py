@@ -8,7 +8,20 @@ import torch
 from torch import Tensor
 
 from lossbook import kernels, validate
-from lossbook.kernels import Elementwise, log_sigmoids, mixed_log, times_log
+from lossbook.kernels import (
+    Elementwise,
+    below,
+    finite,
+    focused,
+    hard,
+    log_sigmoids,
+    mixed_log,
+    power,
+    raised,
+    sigmoid,
+    times_log,
+    underived,
+)
 from lossbook.shapes import (
     FirstSample,
     Labels,
@@ -25,27 +38,36 @@ from lossbook.shapes import (
 
 __all__ = [
     "at_label",
+    "below",
     "binary_loss",
     "expm1",
+    "finite",
+    "focused",
+    "hard",
     "label_margin",
     "log_sigmoids",
     "margin_loss",
     "mixed_log",
     "over_classes",
     "pair_squares",
+    "power",
     "psi_loss",
+    "raised",
     "rival_max",
     "rival_sum",
     "rows",
     "shifted",
+    "sigmoid",
     "smoothed_loss",
     "soft_counts",
     "soft_loss",
     "times_log",
+    "underived",
     "upcast",
 ]
 
 HALVES = (torch.float16, torch.bfloat16)
+SOFT = kernels.Rows(kernels.soft_block)
 
 
 def upcast(values: Tensor) -> Tensor:
@@ -198,12 +220,17 @@ def psi_loss(
         bias = bias.to(z)
 
     def plain(logits: Tensor, labels: Tensor) -> Tensor:
-        margin = label_margin(logits if bias is None else logits + bias, labels)
+        margin = label_margin(logits if bias is None else shifted(logits, bias), labels)
         return psi_(*log_sigmoids(margin))
 
-    block = partial(kernels.psi_block, psi=psi_, factor=factor_, bias=bias)
-    trained = bias is not None and bias.requires_grad
-    return _rows(z, labels, block, plain, *params.values(), *[bias] * trained)
+    def form() -> kernels.Rows:
+        return kernels.psi_rows(psi_, factor_, bias)
+
+    # One bias for all examples, no gradient in it: else it is a parameter.
+    fixed = bias is None or (bias.ndim == 1 and not bias.requires_grad)
+    others = [*params.values(), *[bias] * (not fixed)]
+    least = kernels.MIDDLE if bias is None else kernels.LARGE
+    return _rows(z, labels, form, plain, *others, least=least)
 
 
 def soft_loss(logits: Logits, targets: Targets) -> PerExample:
@@ -227,39 +254,48 @@ def soft_loss(logits: Logits, targets: Targets) -> PerExample:
     def plain(logits: Tensor, targets: Tensor) -> Tensor:
         return -times_log(targets, logits.log_softmax(-1)).sum(-1)
 
-    return _rows(z, targets.to(z.dtype), kernels.soft_block, plain)
+    return _rows(z, targets.to(z.dtype), lambda: SOFT, plain, least=kernels.MIDDLE)
 
 
 def smoothed_loss(
-    logits: Logits, labels: Labels, *, epsilon: Parameter = 0.1
+    logits: Logits, labels: Labels, *, at_label: Parameter, at_others: Parameter
 ) -> PerExample:
-    """Return cross-entropy against (1 - epsilon) e_y + epsilon / C per example.
+    """Return cross-entropy against a target with two values per example.
 
-    It is (1 - epsilon) times the loss at the label plus epsilon times the mean over
-    all classes; no target is formed.
+    The target is at_label at the label and at_others at each other class; it is not
+    formed. The two values sum to 1 over the classes.
 
     Args:
         logits: (..., C), unnormalized log-probabilities.
         labels: (...), integer classes.
-        epsilon: the share of the probability that is spread over all classes.
+        at_label: float, or a tensor that broadcasts against the loss.
+        at_others: likewise.
 
     Returns:
         (...), in float32 or wider.
 
-    >>> smoothed_loss(torch.tensor([[2.0, 0.0]]), torch.tensor([0]), epsilon=0.2)
+    >>> z, y = torch.tensor([[2.0, 0.0]]), torch.tensor([0])
+    >>> smoothed_loss(z, y, at_label=0.9, at_others=0.1)
     tensor([0.3269])
     """
     validate.logits_and_labels(logits, labels)
 
     def plain(logits: Tensor, labels: Tensor) -> Tensor:
         log_p = logits.log_softmax(-1)
-        spread = log_p.mean(-1)
-        if isinstance(epsilon, Tensor) or epsilon:  # 0 times -inf is 0
-            return -(1 - epsilon) * at_label(log_p, labels) - epsilon * spread
-        return -at_label(log_p, labels)
+        classes = torch.arange(log_p.shape[-1], device=labels.device)
+        # The two values are applied one by one, never as a difference times log p_y:
+        # at a hopeless label that difference would swallow the other terms.
+        of_label = times_log(over_classes(at_label), log_p)
+        of_others = times_log(over_classes(at_others), log_p)
+        is_label = labels[..., None] == classes
+        return -torch.where(is_label, of_label, of_others).sum(-1)
 
-    block = partial(kernels.smoothed_block, epsilon=epsilon)
-    return _rows(upcast(logits), labels, block, plain, epsilon)
+    def form() -> kernels.Rows:
+        block = kernels.smoothed_block
+        return kernels.Rows(partial(block, at_label=at_label, at_others=at_others))
+
+    z, least = upcast(logits), kernels.MIDDLE
+    return _rows(z, labels, form, plain, at_label, at_others, least=least)
 
 
 def rival_sum(
@@ -294,11 +330,16 @@ def rival_sum(
 
     def plain(logits: Tensor, labels: Tensor) -> Tensor:
         index = labels[..., None].long()
-        losses = value_(logits.gather(-1, index) - logits)
+        # A finite stand-in for -inf: that of a rival must not meet that of the label.
+        rivals = logits.clamp(min=torch.finfo(logits.dtype).min / 4)
+        losses = value_(logits.gather(-1, index) - rivals)
         return losses.scatter(-1, index, 0.0).sum(-1)
 
-    block = partial(kernels.rival_sum_block, value=value_, slope=slope_)
-    return _rows(upcast(logits), labels, block, plain, *params.values())
+    def form() -> kernels.Rows:
+        block = kernels.rival_sum_block
+        return kernels.Rows(partial(block, value=value_, slope=slope_), arrays=2)
+
+    return _rows(upcast(logits), labels, form, plain, *params.values())
 
 
 def rival_max(
@@ -310,8 +351,7 @@ def rival_max(
 ) -> PerExample:
     """Return value(z_y - z_k) per example, with k the strongest rival.
 
-    Args, returns and fused form are those of `rival_sum`. Among equal rivals it is the
-    first that is pushed down.
+    Args, returns and fused form are those of `rival_sum`. Equal rivals share the slope.
 
     >>> def value(margin):
     ...     return (1 - margin).relu()
@@ -328,10 +368,13 @@ def rival_max(
         # A finite stand-in for -inf: a single class has no rival, and a huge margin.
         least = torch.finfo(logits.dtype).min / 4
         rivals = logits.scatter(-1, index, least)
-        return value_(at_label(logits, labels) - rivals.max(-1).values)
+        return value_(at_label(logits, labels) - rivals.amax(-1))
 
-    block = partial(kernels.rival_max_block, value=value_, slope=slope_)
-    return _rows(upcast(logits), labels, block, plain, *params.values())
+    def form() -> kernels.Rows:
+        block = kernels.rival_max_block
+        return kernels.Rows(partial(block, value=value_, slope=slope_))
+
+    return _rows(upcast(logits), labels, form, plain, *params.values())
 
 
 def margin_loss(
@@ -377,17 +420,18 @@ def binary_loss(
     targets: Targets,
     value: Elementwise,
     slope: Elementwise,
-    **params: Parameter,
+    **params: Parameter | None,
 ) -> PerExample:
     """Return value(score, target) for each number.
 
     Args:
         scores: (...), the log-odds of "yes".
         targets: (...), the truth, between 0 and 1.
-        value: the loss as a function of (scores, targets, **params). `log_sigmoids` and
-            `mixed_log` are fast in it where no derivative can be asked for.
+        value: the loss as a function of (scores, targets, **params). `log_sigmoids`,
+            `sigmoid` and `mixed_log` are fast in it where no derivative can be asked
+            for, that is, where `underived` holds.
         slope: its derivative in the score, of the same arguments, for the fused form.
-        params: floats, or tensors that broadcast against the loss.
+        params: floats, tensors that broadcast against the loss, or None.
 
     Returns:
         (...), in float32 or wider.
@@ -408,17 +452,22 @@ def binary_loss(
 def _rows(
     logits: Tensor,
     truth: Tensor,
-    block: kernels.Block,
+    form: Callable[[], kernels.Rows],
     plain: kernels.Plain,
     *params: Any,
+    least: int = kernels.LARGE,
 ) -> Tensor:
     """Return the loss of each row, in the form that serves the call."""
-    if logits.shape[-1] > 1 and kernels.usable(logits, truth, *params):
-        z = logits.reshape(-1, logits.shape[-1])
-        labels = not truth.dtype.is_floating_point
-        y = truth.reshape(-1).long() if labels else truth.reshape(z.shape)
-        loss: Tensor = kernels.RowLoss.apply(z, y, block, plain)
-        loss = loss.reshape(logits.shape[:-1])
+    if logits.shape[-1] > 1 and kernels.usable(logits, truth, *params, least=least):
+        y = truth if truth.dtype.is_floating_point else truth.long()
+        loss: Tensor
+        if logits.ndim == 2:
+            loss = kernels.RowLoss.apply(logits, y, form(), plain)
+        else:
+            z = logits.reshape(-1, logits.shape[-1])
+            y = y.reshape(-1) if y.ndim < logits.ndim else y.reshape(z.shape)
+            loss = kernels.RowLoss.apply(z, y, form(), plain)
+            loss = loss.reshape(logits.shape[:-1])
     else:
         loss = plain(logits, truth)
     return validate.explain_nan("logits", logits, loss)
@@ -429,7 +478,7 @@ def _elements(
     truth: Tensor,
     value: Elementwise,
     slope: Elementwise,
-    params: Mapping[str, Parameter],
+    params: Mapping[str, Parameter | None],
 ) -> Tensor:
     """Return the loss of each number, in the form that serves the call."""
     if kernels.usable(scores, truth, *params.values()):

@@ -1,6 +1,7 @@
 """Weights as functions of progress: 0 at the start of training, 1 at its end.
 
-Fixed with `functools.partial`, they are weights of a `Mixture`. Class weights that set
+Fixed with `functools.partial`, they are weights of a `Mixture`. `annealed` is a
+parameter's schedule, that of the losses that multiply an angle. Class weights that set
 in late are `lossbook.weights.deferred`.
 """
 
@@ -81,6 +82,41 @@ def deferred(progress: float, *, start: float = 0.8) -> float:
     [0.0, 0.0, 1.0, 1.0]
     """
     return float(_progress(progress) >= start)
+
+
+def annealed(
+    progress: float, *, first: float = 1000.0, last: float = 5.0, until: float = 0.1
+) -> float:
+    """Return a strength that falls as one over the time, from `first` to `last`.
+
+    It is first / (1 + k progress), with the k that leads to `last` at `until`; from
+    there on it stays. This is how SphereFace's lambda falls (Liu, Wen, Yu, Li, Raj and
+    Song, CVPR 2017), counted in steps by its authors.
+
+    Args:
+        progress: 0 to 1.
+        first: the strength at the start.
+        last: the strength from `until` on, above 0 and at most `first`.
+        until: above 0, the progress at which `last` is reached.
+
+    Returns:
+        A strength between `last` and `first`.
+
+    Raises:
+        ValueError: for progress outside of 0 to 1, `until` of 0 or less, or `last` not
+            above 0 and at most `first`.
+
+    >>> [annealed(p, first=9.0, last=1.0, until=0.5) for p in (0.0, 0.0625, 0.25, 0.8)]
+    [9.0, 4.5, 1.8, 1.0]
+    """
+    if not until > 0:
+        raise ValueError(f"until must be above 0, got {until:g}")
+    if not 0 < last <= first:
+        raise ValueError(
+            f"last must be above 0 and at most first, {first:g}, got {last:g}"
+        )
+    t = min(_progress(progress) / until, 1.0)
+    return first / (1 + t * (first / last - 1))
 
 
 def _progress(progress: float) -> float:

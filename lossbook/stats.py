@@ -62,6 +62,10 @@ def paired_t(differences: np.ndarray, *, level: float = 0.95) -> PairedTest:
     folds or resamples of one data set are not independent; `corrected_resampled_t`
     allows for that.
 
+    Equal differences show no spread, and a spread of 0 would make two of them a proof.
+    The answer is then that of the signs: p is 2 / 2^n, the interval is the point if p
+    is at most 1 - level, and else the whole line.
+
     Args:
         differences: (seeds,), arm minus arm on the same seed; at least 2.
         level: of the interval, between 0 and 1.
@@ -71,8 +75,11 @@ def paired_t(differences: np.ndarray, *, level: float = 0.95) -> PairedTest:
 
     >>> round(paired_t(np.array([1.0, 2.0, 3.0])).p, 3)
     0.074
+    >>> paired_t(np.array([0.1, 0.1])).p
+    0.5
     """
-    return _t_test(_differences(differences), level, variance_factor=None)
+    values = _differences(differences)
+    return _t_test(values, level, _variance_factor(len(values), None))
 
 
 def corrected_resampled_t(
@@ -83,6 +90,9 @@ def corrected_resampled_t(
     Training sets drawn from one data set overlap, so their differences are correlated
     and the plain test is too sure. The variance of the mean is taken as
     (1/k + n_test/n_train) times that of a difference, in the place of 1/k.
+
+    Equal differences are answered as in `paired_t`, with the number of independent
+    differences that have the same variance of the mean, 1 / (1/k + n_test/n_train).
 
     Args:
         differences: (k,), arm minus arm on the same split; at least 2.
@@ -96,30 +106,39 @@ def corrected_resampled_t(
     >>> corrected_resampled_t(splits, test_share=0.5).p > paired_t(splits).p
     True
     """
+    values = _differences(differences)
+    return _t_test(values, level, _variance_factor(len(values), test_share))
+
+
+def _variance_factor(n: int, test_share: float | None) -> float:
+    """Return the variance of the mean of n differences, in that of a difference."""
+    if test_share is None:
+        return 1 / n
     if not 0 < test_share < 1:
         raise ValueError(f"test_share must lie between 0 and 1, got {test_share:g}")
-    values = _differences(differences)
-    factor = 1 / len(values) + test_share / (1 - test_share)
-    return _t_test(values, level, variance_factor=factor)
+    return 1 / n + test_share / (1 - test_share)
 
 
-def _t_test(
-    values: np.ndarray, level: float, variance_factor: float | None
-) -> PairedTest:
+def _t_test(values: np.ndarray, level: float, factor: float) -> PairedTest:
     from scipy.stats import t
 
     _between("level", level)
     n, mean = len(values), float(values.mean())
-    factor = 1 / n if variance_factor is None else variance_factor
-    error = math.sqrt(factor * values.var(ddof=1))
     if np.ptp(values) == 0:  # the same difference on every seed
-        only = float(values[0])
-        certain = math.copysign(math.inf, only) if only else 0.0
-        return PairedTest(only, only, only, certain, 0.0 if only else 1.0)
+        return _of_signs(float(values[0]), level, factor)
+    error = math.sqrt(factor * values.var(ddof=1))
     statistic = mean / error
     reach = float(t.ppf((1 + level) / 2, n - 1)) * error
     p = 2 * float(t.sf(abs(statistic), n - 1))
     return PairedTest(mean, mean - reach, mean + reach, statistic, p)
+
+
+def _of_signs(only: float, level: float, factor: float) -> PairedTest:
+    """Return what equal differences tell: that 1 / factor of them agree."""
+    chance = min(1.0, 2 ** (1 - 1 / factor))
+    low, high = (only, only) if chance <= 1 - level else (-math.inf, math.inf)
+    statistic = math.copysign(math.inf, only) if only else 0.0
+    return PairedTest(only, low, high, statistic, chance if only else 1.0)
 
 
 def bootstrap_interval(
@@ -344,7 +363,12 @@ def power(effect: float, n: int, *, level: float = 0.95) -> float:
 
 
 def detectable_difference(
-    sd: float, n: int, *, level: float = 0.95, chance: float = 0.8
+    sd: float,
+    n: int,
+    *,
+    level: float = 0.95,
+    chance: float = 0.8,
+    test_share: float | None = None,
 ) -> float:
     """Return the mean difference that n paired seeds find with the given chance.
 
@@ -353,6 +377,8 @@ def detectable_difference(
         n: number of seeds, at least 2.
         level: one minus the test's error rate.
         chance: the wanted power, above 1 - level and below 1.
+        test_share: of splits of one data set, as `corrected_resampled_t` takes it;
+            None for independent differences.
 
     Raises:
         ValueError: for an sd that is not positive, or values outside of their ranges.
@@ -374,7 +400,7 @@ def detectable_difference(
     while power(high, n, level=level) < chance:
         high *= 2
     found = brentq(lambda d: power(d, n, level=level) - chance, 0.0, high, xtol=1e-10)
-    return sd * float(found)
+    return sd * float(found) * math.sqrt(n * _variance_factor(n, test_share))
 
 
 def peeking(

@@ -89,11 +89,12 @@ def scores_and_signs(scores: Any, signs: Any, *, values: bool | None = None) -> 
             f"signs must be -1 or +1, got {signs.dtype}; "
             "turn classes 0 and 1 into signs with 2 * labels - 1"
         )
-    if _look(values, scores, signs):
-        wrong = signs[signs.abs() != 1]
-        if wrong.numel():
+    if _look(values, scores, signs) and signs.numel():
+        low, high = torch.aminmax(signs.abs())
+        if not low == high == 1:
+            wrong = signs[signs.abs() != 1][0]
             raise ValueError(
-                f"signs must be -1 or +1, got {_plain(wrong[0])}; "
+                f"signs must be -1 or +1, got {_plain(wrong)}; "
                 "turn classes 0 and 1 into signs with 2 * labels - 1"
             )
 

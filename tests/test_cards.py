@@ -1,5 +1,6 @@
 """Cards and what is made of them: formulas, tables, the psi calculus."""
 
+import inspect
 import math
 from dataclasses import replace
 
@@ -29,6 +30,43 @@ def test_a_walk_over_whole_numbers_meets_each_once():
 def test_settings_walk_every_parameter():
     settings = list(CATALOGUE["focal"].settings(3))
     assert settings == [{"gamma": g} for g in (2.0, 0.0, 2.5, 5.0)]
+
+
+def test_settings_end_with_the_other_words_of_each_option():
+    card = CATALOGUE["supcon"]
+    last = list(card.settings(2))[-1]
+    assert last == {"temperature": 0.1, "form": "in"}
+    assert list(card.settings(2, options=False)) == list(card.settings(2))[:-1]
+
+
+@pytest.mark.parametrize("card", CATALOGUE.values(), ids=lambda card: card.key)
+def test_options_are_those_of_the_code(card):
+    """Each keyword with a word as its default, but for the solvers of one problem."""
+    default = {
+        name: each.default
+        for name, each in inspect.signature(card.fn).parameters.items()
+        if isinstance(each.default, str) and name != "solver"
+    }
+    assert default == {name: words[0] for name, words in card.options.items()}
+    for name, words in card.options.items():
+        with pytest.raises(ValueError, match=f"{name} must be .*, got 'neither'"):
+            card.make(**{name: "neither"})(
+                *(torch.tensor(a) for a in card.sample(np.random.default_rng(0)))
+            )
+        assert len(set(words)) > 1
+
+
+def test_what_knows_no_option_speaks_of_its_default():
+    says = {"convex": lambda gamma: gamma > 1, "calibrated": True}
+    says["symmetric"] = lambda gamma, form="a": form == "b"
+    card = replace(
+        CATALOGUE["focal"],
+        options={"form": ("a", "b")},
+        properties=Properties(**says),
+    )
+    for form, expected in (("a", (True, True, False)), ("b", (None, True, True))):
+        at = {"gamma": 2.0, "form": form}
+        assert tuple(card.states(name, at) for name in says) == expected
 
 
 def test_an_unknown_kind_is_refused():

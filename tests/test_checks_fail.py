@@ -15,6 +15,7 @@ from lossbook.modes import values_visible
 
 CE, FOCAL, GCE = (CATALOGUE[key] for key in ("cross_entropy", "focal", "gce"))
 LOGISTIC = CATALOGUE["logistic"]
+SMOOTHED = CATALOGUE["label_smoothing"]
 ARCFACE, COSFACE, NORMFACE = (CATALOGUE[k] for k in ("arcface", "cosface", "normface"))
 
 
@@ -42,6 +43,10 @@ def order_dependent(logits, labels):
 def slipped_reference(logits, labels):
     loss, gradient = CE.ref(logits, labels)
     return loss, gradient[..., ::-1]
+
+
+def deaf_to_options(logits, labels, *, epsilon=0.1, mass="uniform"):
+    return SMOOTHED.ref(logits, labels, epsilon=epsilon)
 
 
 def narrow(logits, labels):
@@ -239,9 +244,10 @@ WRONG = [
     ("link", replace(LOGISTIC, link=lambda eta: 2 * eta - 1)),
     ("link", replace(LOGISTIC, link=lambda eta: np.nan * eta)),
     ("link", replace(LOGISTIC, recovery=lambda scores: 1 / (1 + np.exp(-2 * scores)))),
-    ("transform", replace(LOGISTIC, transform=lambda theta: theta**2)),
-    ("transform", replace(LOGISTIC, transform=lambda theta: np.nan * theta)),
-    ("transform", replace(LOGISTIC, fn=dip, transform=dented)),
+    ("reference", replace(SMOOTHED, ref=deaf_to_options)),
+    ("psi_transform", replace(LOGISTIC, transform=lambda theta: theta**2)),
+    ("psi_transform", replace(LOGISTIC, transform=lambda theta: np.nan * theta)),
+    ("psi_transform", replace(LOGISTIC, fn=dip, transform=dented)),
 ]
 
 
@@ -255,7 +261,7 @@ def test_a_wrong_loss_is_refused(name, card):
 
 def test_a_transform_is_made_convex():
     mended = replace(LOGISTIC, fn=dip, transform=lambda theta: 0.3 * np.abs(theta))
-    assert check.transform(mended)
+    assert check.psi_transform(mended)
 
 
 def test_every_check_was_seen_red():

@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lossbook import compare, data
+from lossbook import compare, data, stats
 from lossbook.__main__ import main
-from lossbook._compare import METRICS, settings
-from lossbook.experiment import Config
+from lossbook._compare import METRICS, _tested, settings
+from lossbook.experiment import Config, grid, share_tested, sweep
 
 QUICK = {"data": "iris", "epochs": 8, "learning_rate": 0.02, "progress": False}
 
@@ -24,9 +24,8 @@ def noisy(tmp_path_factory):
         tuning_seeds=2,
         noise="symmetric",
         noise_rate=0.5,
-        train=400,
-        epochs=60,
-        batch_size=32,
+        epochs=40,
+        batch_size=64,
         progress=False,
         store=tmp_path_factory.mktemp("store"),
     )
@@ -73,6 +72,85 @@ def test_two_names_of_one_loss_do_not_differ():
     )
     assert found.better is None
     assert found.verdict.startswith("No difference found between soft_cross_entropy")
+
+
+def test_splits_of_real_data_get_the_corrected_test(noisy):
+    """1200 trained and 597 tested: the variance factor is 1/6 + 597/1200."""
+    share = 597 / 1797
+    assert noisy.test_share == pytest.approx(share)
+    wanted = stats.corrected_resampled_t(noisy.differences(), test_share=share)
+    assert noisy.result == wanted
+    assert noisy.result.high > stats.paired_t(noisy.differences()).high
+    assert "6 paired seeds, corrected resampled t-test, p = " in noisy.verdict
+    assert "Wilcoxon" not in noisy.verdict
+    assert "Every seed splits the same examples of digits anew (33% tested)" in str(
+        noisy
+    )
+    assert noisy.overlap in noisy._repr_markdown_()
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["drawn", "own arrays"])
+def test_only_data_that_is_drawn_anew_gets_students_test(own):
+    task = data.moons(90, rng=np.random.default_rng(0))
+    source = {"data": task if own else "moons"}
+    arms = {"baseline": "cross_entropy", "candidate": "mae", "budget": 1, "seeds": 3}
+    found = compare(**QUICK | arms | source)
+    test = stats.corrected_resampled_t if own else stats.paired_t
+    options = {"test_share": 1 / 3} if own else {}
+    assert found.result == test(found.differences(), **options)
+    name = "corrected resampled t-test" if own else "Student's paired t-test"
+    assert f"3 paired seeds, {name}, p = " in found.verdict
+    assert ("Wilcoxon" in found.verdict) == (found.overlap == "") == (not own)
+
+
+def nearest_mean_errors(inputs, labels, seen):
+    """Errors of two classifiers on what was not seen: each knows half the features."""
+    errors = []
+    for part in (inputs[:, :5], inputs[:, 5:]):
+        means = np.stack([part[seen][labels[seen] == c].mean(0) for c in (0, 1)])
+        distance = ((part[~seen][:, None] - means) ** 2).sum(-1)
+        errors.append((distance.argmin(1) != labels[~seen]).mean())
+    return errors
+
+
+@pytest.mark.parametrize("overlap", [True, False], ids=["resplit", "drawn"])
+def test_the_chosen_test_errs_as_rarely_as_it_says(overlap):
+    """Two classifiers that are equally good by symmetry, on 300 data sets.
+
+    Student's test finds a difference far too often where one data set is split ten
+    times; where each of the ten is drawn anew it is right.
+    """
+    rng = np.random.default_rng(0)
+    student, chosen, sets = 0, 0, 300
+    for _ in range(sets):
+        differences = []
+        for split in range(10):
+            if split == 0 or not overlap:
+                labels = np.arange(90) % 2
+                inputs = rng.normal(size=(90, 10)) + 0.35 * labels[:, None]
+            seen = np.isin(np.arange(90), rng.permutation(90)[:60])
+            a, b = nearest_mean_errors(inputs, labels, seen)
+            differences.append(a - b)
+        values = np.array(differences)
+        student += stats.paired_t(values).p < 0.05
+        chosen += _tested(values, 1 / 3 if overlap else None).p < 0.05
+    assert (student / sets > 0.2) == overlap
+    assert chosen / sets < 0.09
+
+
+def test_rows_of_two_kinds_of_data_have_no_test():
+    rows = sweep(grid(data=["iris", "moons"], epochs=1), progress=False)
+    with pytest.raises(ValueError, match="rows must be of one data set, got iris, moo"):
+        share_tested(rows)
+
+
+def test_equal_differences_are_no_proof():
+    """On splits, two accuracies that differ by one example on each of three seeds."""
+    found = compare(
+        baseline="cross_entropy", candidate="soft_cross_entropy", seeds=3, **QUICK
+    )
+    assert found.better is None
+    assert found.verdict.endswith("All differences are equal: take more seeds.")
 
 
 def test_a_missed_difference_is_sized():
@@ -151,8 +229,8 @@ def moons_csv(path):
 def test_a_table_is_read(tmp_path):
     task, names = data.read_csv(moons_csv(tmp_path / "moons.csv"), label="kind")
     assert names == ["moon", "sun"]
-    assert task.inputs.shape == (120, 2)
-    np.testing.assert_allclose(task.inputs.std(0), 1)
+    own = data.moons(120, rng=np.random.default_rng(0)).inputs
+    np.testing.assert_allclose(task.inputs, own, rtol=1e-12)  # as in the file
     assert np.bincount(task.labels).tolist() == [60, 60]
 
 

@@ -369,3 +369,22 @@ def test_ordered_bins_follow_the_progression():
 def test_noise_is_stacked_with_the_truth():
     pair = data.stack([data.flip(uneven_task(), UNEVEN, rng=rng(s)) for s in (1, 2)])
     assert pair.clean.shape == pair.labels.shape == (2, 340)
+
+
+def test_a_feature_that_is_constant_in_training_is_moved_only():
+    """The mean of seven times 0.1 is rounded, so their deviation is not 0."""
+    constant = np.full((7, 1), 0.1)
+    assert constant.std() > 0
+    train = data.Task(inputs=constant, labels=np.zeros(7, dtype=int))
+    test = data.Task(inputs=np.array([[0.1], [0.6]]), labels=np.array([0, 1]))
+    first, second = data.standardized(train, test)
+    np.testing.assert_allclose(first.inputs, 0, atol=1e-15)
+    np.testing.assert_allclose(second.inputs[:, 0], [0, 0.5], atol=1e-15)
+
+
+def test_standardizing_keeps_what_is_known_of_the_labels():
+    task = data.ordinal(30, rng=np.random.default_rng(0))
+    noisy = data.instance_noise(task, 0.2, rng=np.random.default_rng(1))
+    first, second = data.standardized(noisy.take(np.arange(20)), noisy)
+    np.testing.assert_array_equal(first.clean, noisy.clean[:20])
+    np.testing.assert_array_equal(second.posterior, noisy.posterior)

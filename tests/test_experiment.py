@@ -118,10 +118,6 @@ def test_the_interval_covers_as_often_as_it_says():
     assert 0.92 < np.mean(covered) < 0.98
 
 
-def test_equal_differences_have_a_point_for_an_interval():
-    assert stats.paired_interval(np.full(5, 0.2)) == (0.2, 0.2)
-
-
 def test_one_difference_has_no_interval():
     with pytest.raises(ValueError, match="at least 2, got shape"):
         stats.paired_interval(np.array([1.0]))

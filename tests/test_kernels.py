@@ -79,12 +79,69 @@ def focal_with_bias(z, y):
     return ops.psi_loss(z, y, psi, factor, bias=bias, gamma=1.5)
 
 
+def smoothed(z, y, epsilon):
+    others = epsilon / z.shape[-1]
+    at_label = 1 - epsilon + others
+    return ops.smoothed_loss(z, y, at_label=at_label, at_others=others)
+
+
+def of_margin(key):
+    """A margin loss of the catalogue, on signs of the shape of z."""
+    return lambda z, y: CATALOGUE[key].fn(z, 2 * halves(z) - 1)
+
+
+def counted(key, **params):
+    """A loss that is made with class counts."""
+
+    def call(z, y):
+        counts = torch.arange(1, z.shape[-1] + 1) ** 2
+        return CATALOGUE[key].fn(counts, **params)(z, y)
+
+    return call
+
+
+def soft(z):
+    return (halves(z) + 0.2) / 1.4
+
+
+MARGINS = (
+    "modified_huber",
+    "ramp",
+    "savage",
+    "sigmoid_loss",
+    "smooth_hinge",
+    "squared",
+    "squared_hinge",
+)
+
 # Each fused form by one loss that uses it: of (logits, labels).
 FORMS = {
+    **{key: of_margin(key) for key in MARGINS},
+    "LogitAdjusted": counted("LogitAdjusted", tau=1.5),
+    "LogitAdjusted, far": counted("LogitAdjusted", tau=60.0),
+    "BalancedSoftmax": counted("BalancedSoftmax"),
+    "label_smoothing": lossbook.label_smoothing,
+    "label_smoothing, offclass": lambda z, y: lossbook.label_smoothing(
+        z, y, epsilon=0.4, mass="offclass"
+    ),
+    "weston_watkins": lossbook.weston_watkins,
+    "crammer_singer": lossbook.crammer_singer,
+    "binary_focal": lambda z, y: lossbook.binary_focal(z, halves(z)),
+    "binary_focal, soft": lambda z, y: lossbook.binary_focal(z, soft(z), gamma=0.5),
+    "binary_focal, no alpha": lambda z, y: lossbook.binary_focal(
+        z, halves(z), gamma=4, alpha=None
+    ),
+    "asymmetric": lambda z, y: lossbook.asymmetric(z, halves(z)),
+    "asymmetric, soft": lambda z, y: lossbook.asymmetric(
+        z, soft(z), gamma_positive=1.5, gamma_negative=0.5
+    ),
+    "asymmetric, no clip": lambda z, y: lossbook.asymmetric(
+        z, soft(z), gamma_negative=0.5, clip=0.0
+    ),
     **{key: getattr(lossbook, key) for key in PSI},
     "psi_loss with bias": focal_with_bias,
     "soft_loss": lambda z, y: ops.soft_loss(z, simplex(z)),
-    "smoothed_loss": lambda z, y: ops.smoothed_loss(z, y, epsilon=0.3),
+    "smoothed_loss": lambda z, y: smoothed(z, y, 0.3),
     "rival_sum": lambda z, y: ops.rival_sum(z, y, bent, bent_slope),
     "rival_sum, hinge": lambda z, y: ops.rival_sum(z, y, hinge, hinge_slope),
     "rival_max": lambda z, y: ops.rival_max(z, y, bent, bent_slope),
@@ -185,13 +242,37 @@ def test_binary_cross_entropy_keeps_its_digits(gap):
     torch.testing.assert_close(gradient.abs(), expected, rtol=1e-5, atol=0)
 
 
-def test_equal_rivals_share_no_gradient():
+def test_a_small_weight_of_yes_keeps_its_digits():
+    scores = torch.tensor([0.5, -0.5], requires_grad=True)
+    answers = torch.tensor([1.0, 0.0])
+    for alpha in (1e-6, 1 - 1e-6):
+        found = []
+        for name in ("fused", "plain"):
+            with kernels.force(name):
+                loss = lossbook.binary_focal(scores, answers, alpha=alpha)
+            found.append((loss, torch.autograd.grad(loss.sum(), scores)[0]))
+        for fused, plain in zip(*found, strict=True):
+            torch.testing.assert_close(fused, plain, rtol=1e-6, atol=0)
+
+
+def test_the_weight_of_yes_can_be_learned():
+    """Of several weights, the scores having no gradient of their own."""
+    scores, answers = torch.randn(4, 3).double(), torch.ones(4, 3).double()
+    alpha = torch.tensor([0.0, 0.3, 1.0]).double().requires_grad_()
+    loss = lossbook.binary_focal(scores, answers, gamma=2.0, alpha=alpha)
+    (gradient,) = torch.autograd.grad(loss.sum(), alpha)
+    unweighted = lossbook.binary_focal(scores, answers, gamma=2.0, alpha=None)
+    torch.testing.assert_close(loss.detach(), alpha.detach() * unweighted)
+    torch.testing.assert_close(gradient, unweighted.sum(0))
+
+
+def test_equal_rivals_share_the_gradient():
     logits = torch.zeros(1, 3, dtype=torch.float64, requires_grad=True)
     for name in ("fused", "plain"):
         with kernels.force(name):
             loss = ops.rival_max(logits, torch.tensor([1]), hinge, hinge_slope)
         (gradient,) = torch.autograd.grad(loss.sum(), logits)
-        assert gradient.tolist() == [[1, -1, 0]]
+        assert gradient.tolist() == [[0.5, -1, 0.5]]
 
 
 @pytest.mark.parametrize(
@@ -212,6 +293,21 @@ def test_little_memory_beside_the_gradient(form):
         logits.grad = None
 
     assert peak_bytes(step) <= 1.1 * logits.nbytes
+
+
+@pytest.mark.parametrize("key", ["supcon", "info_nce"])
+def test_similarities_are_never_held_at_once(key):
+    """Counted exactly, in units of the matrix of all pairs of 4096 examples."""
+    n = 4096
+    queries, _ = batch(n, 16, torch.float32)
+    keys = queries.detach().roll(1, -1).requires_grad_()
+    other = torch.arange(n) % 256 if key == "supcon" else keys
+
+    def step():
+        CATALOGUE[key].fn(queries, other).mean().backward()
+        queries.grad = keys.grad = None
+
+    assert peak_bytes(step) < n * n * queries.element_size() / 8
 
 
 def test_a_gradient_in_the_truth_or_the_bias_takes_the_plain_form(fused_calls):
@@ -255,7 +351,7 @@ def test_label_smoothing_is_cross_entropy_against_a_spread_target(form):
     logits, labels = batch()
     spread = 0.7 * torch.eye(5).double()[labels] + 0.3 / 5
     with kernels.force(form):
-        loss = ops.smoothed_loss(logits, labels, epsilon=0.3)
+        loss = smoothed(logits, labels, 0.3)
         torch.testing.assert_close(loss, ops.soft_loss(logits, spread))
 
 
@@ -362,3 +458,109 @@ def test_the_margin_of_a_label_is_its_log_odds():
     logits, labels = batch()
     p = logits.softmax(-1).gather(-1, labels[:, None])[:, 0]
     torch.testing.assert_close(ops.label_margin(logits, labels), (p / (1 - p)).log())
+
+
+@pytest.mark.parametrize("form", ["plain", "fused"])
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 4.0])
+def test_no_costs_nothing_up_to_the_clip_itself(form, gamma):
+    """At the score 0, p is 1/2 exactly: the clip's edge."""
+    scores = torch.tensor([-3.0, 0.0, 3.0], requires_grad=True)
+    with kernels.force(form):
+        loss = lossbook.asymmetric(
+            scores, torch.zeros(3), gamma_negative=gamma, clip=0.5
+        )
+    (gradient,) = torch.autograd.grad(loss.sum(), scores)
+    assert loss[:2].tolist() == [0, 0]
+    assert gradient[:2].tolist() == [0, 0]
+    assert loss[2] > 0
+    assert gradient[2] > 0
+
+
+@pytest.mark.parametrize("form", ["plain", "fused"])
+@pytest.mark.parametrize("tau", [1.0, 60.0])
+def test_a_bias_is_not_rounded_away_beside_huge_logits(form, tau):
+    """A power of two is added, so that the logits themselves are not rounded."""
+    logits = torch.tensor([[1.0, -2.0, 0.5]] * 2)
+    labels = torch.tensor([0, 2])
+    loss = lossbook.LogitAdjusted([500, 20, 3], tau=tau)
+    with kernels.force(form):
+        found = loss(logits + 2.0**20, labels)
+        torch.testing.assert_close(found, loss(logits, labels))
+
+
+def test_a_ruled_out_label_is_infinitely_wrong_beside_a_ruled_out_rival():
+    logits = torch.tensor([[-torch.inf, 1.0, -torch.inf]])
+    for form in ("plain", "fused"):
+        with kernels.force(form):
+            for loss in (lossbook.weston_watkins, lossbook.crammer_singer):
+                assert loss(logits, torch.tensor([0])).item() == torch.inf
+
+
+def test_middling_input_is_fused_only_where_that_is_faster(fused_calls):
+    logits, labels = batch(256, 10, torch.float32)
+    lossbook.weston_watkins(logits, labels)
+    assert not fused_calls
+    lossbook.focal(logits, labels)
+    assert fused_calls == [(256, 10)]
+
+
+def at_the_ends(key):
+    """The parameters of a loss: the defaults, then each one at its closed ends."""
+    yield CATALOGUE[key].defaults()
+    for name, param in CATALOGUE[key].params.items():
+        ends = {param.low: param.open_low, param.high: param.open_high}
+        for end, is_open in ends.items():
+            if np.isfinite(end) and not is_open:
+                yield {**CATALOGUE[key].defaults(), name: end}
+
+
+ANSWERS = [
+    ("binary_cross_entropy", {}),
+    *[("asymmetric", params) for params in at_the_ends("asymmetric")],
+    *[("binary_focal", params) for params in at_the_ends("binary_focal")],
+    ("binary_focal", {"alpha": None}),
+]
+
+
+@pytest.mark.parametrize("form", ["plain", "fused"])
+@pytest.mark.parametrize(("key", "params"), ANSWERS)
+def test_a_ruled_out_yes_costs_nothing_where_no_is_right(form, key, params):
+    scores = torch.tensor([-torch.inf] * 3, requires_grad=True)
+    answers = torch.tensor([0.0, 0.5, 1.0])
+    weight = params.get("alpha")
+    weight = 1.0 if weight is None else weight
+    with kernels.force(form):
+        loss = CATALOGUE[key].fn(scores, answers, **params)
+        hard = CATALOGUE[key].fn(scores[::2], answers[::2], **params)
+    (gradient,) = torch.autograd.grad(loss.sum(), scores)
+    (of_hard,) = torch.autograd.grad(hard.sum(), scores)
+    wrong = torch.inf if weight else 0.0  # "yes" may have no weight
+    assert loss.tolist() == pytest.approx([0, wrong, wrong], abs=1e-20)
+    assert hard.tolist() == pytest.approx([0, wrong], abs=1e-20)
+    assert gradient.tolist() == [0, -weight / 2, -weight]
+    assert of_hard.tolist() == [0, 0, -weight]
+
+
+LABELS = [key for key, card in CATALOGUE.items() if card.kind == "labels"]
+LABELS.remove("BackwardCorrection")  # it subtracts losses, infinite ones too
+MARGIN = [key for key, card in CATALOGUE.items() if card.kind == "margin"]
+LINEAR = [key for key in MARGIN if (CATALOGUE[key].properties.lipschitz or 9) < 9]
+
+
+@pytest.mark.parametrize("form", ["plain", "fused"])
+@pytest.mark.parametrize("key", [*LABELS, *LINEAR])
+def test_what_is_ruled_out_makes_no_nan(form, key):
+    """As a rival, as the label, as both; as a score of either sign."""
+    inf = torch.inf
+    if key in LABELS:
+        z = [[1.0, -inf, 0.0], [-inf, 1.0, 0.0], [-inf, -inf, 0.0], [0.0, -inf, -inf]]
+        truth = torch.zeros(4, dtype=torch.long)
+    else:
+        z, truth = [-inf, -inf, 0.5], torch.tensor([-1, 1, 1])
+    scores = torch.tensor(z, requires_grad=True)
+    for params in at_the_ends(key):
+        with kernels.force(form):
+            loss = CATALOGUE[key].make(3, **params)(scores, truth)
+        (gradient,) = torch.autograd.grad(loss.sum(), scores)
+        assert not loss.isnan().any(), params
+        assert gradient.isfinite().all(), params

@@ -10,7 +10,7 @@ import pytest
 
 from lossbook import __main__ as shell
 from lossbook import matrix, results, stats
-from lossbook.experiment import Config, config_of, sweep
+from lossbook.experiment import Config, config_of, resplit, sweep, task_of
 from lossbook.losses import CATALOGUE
 from lossbook.studies import STUDIES
 from tools import matrix_page
@@ -85,6 +85,19 @@ def test_every_condition_has_losses_and_a_metric():
             k for k in matrix.losses() if name in matrix.conditions_of(CATALOGUE[k])
         ]
         assert len(under) > 40
+
+
+def test_the_test_of_a_condition_fits_its_data():
+    """Splits of real data overlap; the share is that of the split before damage."""
+    for condition in matrix.CONDITIONS.values():
+        plan = matrix.Plan(["cross_entropy"], [condition.name])
+        config = plan.config(condition.name, "cross_entropy", {})
+        if not resplit(config.data):
+            assert condition.test_share is None, condition.name
+            continue
+        train, test = task_of(Config(data=config.data, train=config.train))
+        tested, seen = len(test.labels), len(train.labels)
+        assert condition.test_share == tested / (tested + seen), condition.name
 
 
 def test_the_seeds_of_the_tuning_are_not_those_of_the_report():

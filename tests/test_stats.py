@@ -24,10 +24,35 @@ def test_students_test_is_scipys(differences):
     assert stats.paired_interval(differences) == (found.low, found.high)
 
 
-def test_a_difference_without_spread_is_certain():
-    same = stats.paired_t(np.full(5, -0.2))
-    assert (same.low, same.high, same.p) == (-0.2, -0.2, 0.0)
-    assert stats.paired_t(np.zeros(5)).p == 1.0
+@pytest.mark.parametrize("n", [2, 3, 5, 6, 10])
+def test_equal_differences_tell_what_their_signs_tell(n):
+    """No spread is seen; the sign test needs none, its interval is of the median."""
+    same = stats.paired_t(np.full(n, -0.2))
+    assert same.p == scipy_stats.binomtest(n, n).pvalue
+    ends = (-0.2, -0.2) if same.p <= 0.05 else (-math.inf, math.inf)
+    assert (same.low, same.high) == ends
+    assert (same.mean, same.statistic) == (-0.2, -math.inf)
+    assert stats.paired_t(np.zeros(n)).p == 1.0
+
+
+def test_a_level_decides_which_equal_differences_are_a_point():
+    assert stats.paired_interval(np.full(5, 0.2), level=0.9) == (0.2, 0.2)
+    assert stats.paired_interval(np.full(10, 0.2), level=0.999) == (-math.inf, math.inf)
+
+
+def test_equal_differences_of_splits_are_fewer_than_they_look():
+    """Ten splits of 2 to 1 have a mean as uncertain as 1 / (1/10 + 1/2) differences."""
+    few = stats.corrected_resampled_t(np.full(10, 0.1), test_share=1 / 3)
+    assert few.p == pytest.approx(2 ** (1 - 10 / 6))
+    assert few.low == -math.inf
+    many = stats.corrected_resampled_t(np.full(10, 0.1), test_share=0.01)
+    assert many.p == pytest.approx(2 ** (1 - 1 / (1 / 10 + 1 / 99)))
+    assert (many.low, many.high) == (0.1, 0.1)
+    one = stats.corrected_resampled_t(np.full(2, 0.1), test_share=0.9)
+    assert one.p == 1.0
+
+
+def test_a_bootstrap_of_equal_differences_is_a_point():
     assert stats.bootstrap_interval(np.ones(4), rng=np.random.default_rng(0)) == (1, 1)
 
 
@@ -182,6 +207,22 @@ def test_the_detectable_difference_has_the_wanted_power():
     found = stats.detectable_difference(2.0, 10, chance=0.9)
     assert stats.power(found / 2.0, 10) == pytest.approx(0.9)
     assert stats.detectable_difference(2.0, 40, chance=0.9) < found
+
+
+def test_splits_of_one_data_set_find_larger_differences_only():
+    """What is found four times in five, by simulation with the correction's variance.
+
+    The mean of k correlated differences has the variance that the correction states.
+    """
+    k, share = 10, 1 / 3
+    found = stats.detectable_difference(1.0, k, test_share=share)
+    rng = np.random.default_rng(0)
+    # Equal correlation c, so that var(mean) / E[var within] is 1/k + share/(1 - share).
+    c = share  # c / (1 - c) is the second term
+    common = math.sqrt(c / (1 - c)) * rng.normal(size=(4000, 1))
+    drawn = found + common + rng.normal(size=(4000, k))
+    p = [stats.corrected_resampled_t(row, test_share=share).p for row in drawn]
+    assert np.mean(np.array(p) < 0.05) == pytest.approx(0.8, abs=0.025)
 
 
 def test_peeking_as_published():

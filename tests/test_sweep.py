@@ -3,14 +3,17 @@
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from dask.distributed import Client, LocalCluster
 
 from lossbook import data, experiment
 from lossbook.experiment import Config, grid, run, run_stack, sweep, task_of
@@ -81,6 +84,7 @@ REFUSED = [
     ({"weighting": "both"}, "weighting must be one of none, inverse, effective, got"),
     ({"profile": "flat"}, "profile must be one of exponential, step, got 'flat'"),
     ({"epochs": 2.5}, "epochs must be a whole number, got 2.5"),
+    ({"standardize": "no"}, "standardize must be True or False, got 'no'"),
     ({"epochs": 0}, "epochs must be at least 1, got 0"),
 ]
 
@@ -281,6 +285,30 @@ def test_processes_change_nothing():
     )
 
 
+def test_a_cluster_changes_nothing(tmp_path, monkeypatch):
+    """Its workers are threads here; `make scale` takes processes."""
+    configs = grid(**SMALL, loss=["mae", "cross_entropy"], seed=range(4))
+    alone = table(configs, n_jobs=1, stack=2)
+    threads = []
+
+    def noted(*arguments, **options):
+        threads.append(threading.current_thread())
+        return run_stack(*arguments, **options)
+
+    monkeypatch.setattr(module, "run_stack", noted)
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    with (
+        LocalCluster(processes=False, **options) as cluster,
+        Client(cluster),
+        joblib.parallel_config(backend="dask"),
+    ):
+        rows = table(configs, stack=2, store=tmp_path)
+    assert len(threads) == 4
+    assert threading.main_thread() not in threads
+    pd.testing.assert_frame_equal(rows, alone)
+    pd.testing.assert_frame_equal(table(configs, store=tmp_path), alone)
+
+
 def test_finished_rows_are_found_again(tmp_path, monkeypatch):
     configs = grid(**SMALL, loss=["mae", "cross_entropy"], seed=range(3))
     first = table(configs, store=tmp_path)
@@ -303,6 +331,52 @@ def test_new_code_makes_new_rows(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "code_version", lambda loss: "changed")
     table(configs, store=tmp_path)
     assert len(list(tmp_path.glob("*.parquet"))) == 2
+
+
+@pytest.mark.parametrize("name", ["torch", "numpy", "sklearn"])
+def test_rows_of_another_version_are_kept_and_made_again(tmp_path, monkeypatch, name):
+    """Whoever has the older version again finds the older rows again."""
+    configs = grid(**SMALL, seed=range(2))
+    first = table(configs, store=tmp_path)
+    older = module.versions() | {name: "0.1"}
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "versions", lambda: older)
+        table(configs, store=tmp_path)
+    assert len(list(tmp_path.glob("*.parquet"))) == 2
+    pd.testing.assert_frame_equal(table(configs, store=tmp_path), first)
+    assert len(list(tmp_path.glob("*.parquet"))) == 2
+
+
+@pytest.mark.parametrize("name", ["lossbook", "python"])
+def test_versions_that_decide_no_number_change_no_key(tmp_path, monkeypatch, name):
+    configs = grid(**SMALL)
+    first = table(configs, store=tmp_path)
+    other = module.versions() | {name: "9.9"}
+    monkeypatch.setattr(module, "versions", lambda: other)
+    pd.testing.assert_frame_equal(table(configs, store=tmp_path), first)
+    assert len(list(tmp_path.glob("*.parquet"))) == 1
+
+
+def test_the_kind_of_device_decides_the_key():
+    keys = {
+        device: module._key(Config(), None, torch.float32, device)
+        for device in ("cpu", "cuda", "cuda:0")
+    }
+    assert keys["cpu"] != keys["cuda"] == keys["cuda:0"]
+
+
+def test_a_row_says_what_it_was_made_with_and_on():
+    config = Config(**SMALL, noise="pair", noise_rate=0.2, seed=3)
+    rows = [run(replace(config, loss=loss)) for loss in ("mae", "cross_entropy")]
+    for name in ("lossbook", "torch", "numpy", "sklearn", "python"):
+        assert rows[0][name] == module.versions()[name]
+    assert rows[0]["device"] == experiment._run.device_name(
+        "cuda" if torch.cuda.is_available() else "cpu"
+    )
+    assert rows[0]["data_hash"] == rows[1]["data_hash"]
+    changes = [{"seed": 4}, {"noise_rate": 0.4}, {"noise": "symmetric"}, {"train": 80}]
+    others = [run(replace(config, **change))["data_hash"] for change in changes]
+    assert len({rows[0]["data_hash"], *others}) == 5
 
 
 def test_the_key_of_code_forgets_nothing_that_runs():
@@ -393,6 +467,30 @@ def test_own_arrays_work_and_decide_the_key(tmp_path):
     other = data.moons(90, rng=np.random.default_rng(1))
     table([config], given={"mine": other}, store=tmp_path)
     assert len(list(tmp_path.glob("*.parquet"))) == 2
+
+
+def test_test_rows_tell_nothing_of_themselves_to_the_training_part():
+    """Whatever stands in the test rows, what is trained on stays the same."""
+    task = data.moons(90, rng=np.random.default_rng(0))
+    marked = replace(task, inputs=np.column_stack([task.inputs, np.arange(90)]))
+    config = Config(data="mine")
+    _, test = task_of(replace(config, standardize=False), {"mine": marked})
+    inputs = task.inputs.copy()
+    inputs[test.inputs[:, 2].astype(int)] += 1000
+    pairs = [
+        task_of(config, {"mine": own}) for own in (task, replace(task, inputs=inputs))
+    ]
+    np.testing.assert_array_equal(pairs[0][0].inputs, pairs[1][0].inputs)
+    np.testing.assert_allclose(pairs[0][0].inputs.mean(0), 0, atol=1e-12)
+    np.testing.assert_allclose(pairs[0][0].inputs.std(0), 1)
+    assert (pairs[1][1].inputs > 100).all()
+
+
+def test_what_is_not_to_be_standardized_stays():
+    task = data.moons(90, rng=np.random.default_rng(0))
+    parts = task_of(Config(data="mine", standardize=False), {"mine": task})
+    rows = {tuple(row) for row in task.inputs}
+    assert all(tuple(row) in rows for part in parts for row in part.inputs)
 
 
 INTERRUPTED = """

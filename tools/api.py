@@ -103,14 +103,23 @@ def comparing_page() -> str:
 
 
 def family_page(family: str) -> str:
-    """The losses of a family, what their cards state, then what is no loss."""
+    """The losses of a family, what their cards state, then what has no card here."""
     cards = [card for card in CATALOGUE.values() if card.family == family]
     blocks = [f"# Losses: {family}"]
     for card in sorted(cards, key=lambda each: each.key):
         blocks += [f"## {card.name}", function(f"lossbook.{card.key}"), facts(card)]
     others = without_card(family)
+    derived = [name for name in others if has_derived_card(name)]
+    if derived:
+        words = (
+            "A loss that is made of others has no card in the catalogue. Its card "
+            "follows from those of its terms, and is found as its attribute `card`."
+        )
+        blocks += ["## With a derived card", words]
+        blocks += [function(f"lossbook.{name}") for name in derived]
+    others = [name for name in others if name not in derived]
     if others:
-        words = "What has no card of its own: decoders, miners, sums of losses, ..."
+        words = "What is no loss of an output and its truth has no card."
         blocks += ["## Without a card", words]
         blocks += [function(f"lossbook.{name}") for name in others]
     return "\n\n".join(blocks) + "\n"
@@ -120,6 +129,12 @@ def without_card(family: str) -> list[str]:
     """The public names of a family that have no card, such as decoders."""
     package = importlib.import_module(f"lossbook.losses.{family}")
     return sorted(set(package.__all__) - CATALOGUE.keys())
+
+
+def has_derived_card(name: str) -> bool:
+    """True if instances make their own card, as `Mixture` does."""
+    found = getattr(lossbook, name)
+    return inspect.isclass(found) and hasattr(found, "card")
 
 
 def facts(card: LossCard) -> str:
@@ -140,6 +155,8 @@ def facts(card: LossCard) -> str:
             f"- `{name}`: {param.meaning}; from `{span(param)}`, "
             f"default `{param.default:g}`"
         )
+    for name, words in card.options.items():
+        lines.append(f"- `{name}`: {either(words)}; default `{words[0]}`")
     for case in card.special_cases:
         at = ", ".join(f"{name} = {value:g}" for name, value in case.params.items())
         scale = "" if case.factor == 1 else f"{case.factor:g} times "
@@ -153,6 +170,11 @@ def facts(card: LossCard) -> str:
     for peer, difference in card.peers.items():
         lines.append(f"- Elsewhere `{peer}`: {difference or 'equal'}")
     return "\n".join(lines)
+
+
+def either(words: Iterable[str]) -> str:
+    """The words of an option, such as `out` or `in`."""
+    return " or ".join(f"`{word}`" for word in words)
 
 
 def span(param: Param) -> str:

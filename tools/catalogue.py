@@ -112,6 +112,10 @@ def catalogue_row(card: LossCard) -> list[str]:
         f"`{name}`: {param.meaning}; {api.span(param)}, default {param.default:.4g}"
         for name, param in card.params.items()
     ]
+    params += [
+        f"`{name}`: {api.either(words)}, default `{words[0]}`"
+        for name, words in card.options.items()
+    ]
     return [
         f"{link(card)}, `{card.kind}`. {card.summary}",
         f"${tables.formula(card)}$" if card.formula else "",
@@ -131,7 +135,8 @@ def properties_page(cards: Sequence[LossCard]) -> str:
         "What the cards state: *yes*, *no*, or for which parameters. An empty cell, or "
         "no column, means that nothing is stated. The last columns are the range of "
         "the loss over all inputs, from its infimum to its supremum, and the supremum "
-        "of its gradient's Euclidean norm, the Lipschitz constant."
+        "of its gradient's Euclidean norm, the Lipschitz constant. A loss with an "
+        "option that is a word is spoken of at its default."
     )
     meaning = "\n".join(
         [

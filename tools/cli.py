@@ -78,6 +78,12 @@ def mutants(options: argparse.Namespace, rest: Sequence[str]) -> int:
     return in_venv("tools.mutants", rest)
 
 
+def scale(options: argparse.Namespace, rest: Sequence[str]) -> int:
+    """How a sweep runs on a cluster, shown on a small one of this machine."""
+    environment.ensure(environment.DEVELOPER)
+    return in_venv("tools.scale", rest)
+
+
 def serve(options: argparse.Namespace, rest: Sequence[str]) -> int:
     """Serve the built site on this machine; build it first if it is missing."""
     if not (HTML / "index.html").exists() and book(options, []) != 0:
@@ -123,6 +129,7 @@ VERBS = {
     "results": results,
     "peers": peers,
     "mutants": mutants,
+    "scale": scale,
     "lock": relock,
     "repository": set_repository,
     "clean": clean,

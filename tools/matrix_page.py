@@ -91,9 +91,10 @@ def how(rows: pd.DataFrame, tuned: pd.DataFrame) -> Iterator[str]:
     yield (
         "p-values are corrected for all losses of a condition by Holm's method. Splits "
         "of one real data set overlap: there, intervals and p-values allow for it, as "
-        "Nadeau and Bengio do. The few-examples condition is taken as it is, since its "
-        "training parts share few examples. Outputs of losses that have no "
-        "probabilities are put through a softmax for ECE and NLL, as they are."
+        "Nadeau and Bengio do, and a difference must be large to be clear. On "
+        "synthetic data each seed draws its own examples, and Student's paired test is "
+        "right. Outputs of losses that have no probabilities are put through a softmax "
+        "for ECE and NLL, as they are."
     )
 
 
@@ -324,6 +325,8 @@ def table(rows: pd.DataFrame, tuned: pd.DataFrame, name: str) -> str:
         mark = {True: UP, False: DOWN}.get(row.better, "")
         tested = not math.isnan(row.low)
         interval = f"{signed(row.low, 4)} to {signed(row.high, 4)}" if tested else ""
+        if tested and not math.isfinite(row.high - row.low):  # no spread to judge by
+            interval = "the same on every seed"
         as_it_comes = default.loc[row.loss, "difference"]
         cells = [
             _td(row.mean, plain(row.mean, 4)),
@@ -363,7 +366,7 @@ def _means(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _td(value: float, shown: str) -> str:
     """A cell that sorts by its value."""
-    given = "" if math.isnan(value) else f"{value:.6g}"
+    given = f"{value:.6g}" if math.isfinite(value) else ""
     return f'<td data-value="{given}">{shown}</td>'
 
 

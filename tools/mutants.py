@@ -12,13 +12,12 @@ import argparse
 import ast
 import importlib
 import importlib.util
+import json
 import multiprocessing
-import os
 import re
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import tomllib
 import types
@@ -28,13 +27,12 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 from tools.console import say
-from tools.mutant_plugin import VARIABLE
 from tools.paths import ROOT
 from tools.slips import CUT, Slip, slips
 
@@ -44,7 +42,8 @@ NO_SLIP = "no slip"
 SLOW = 10.0  # a mutant may take this many seconds more than the loss itself does
 
 CUTTER = f"\n\ndef {CUT}(value):\n    return value.detach()\n"
-PLUGIN = "tools.mutant_plugin"
+# What pytest returns when all tests pass, and when there are none.
+PASSED = {0, 5}
 
 
 @dataclass
@@ -96,21 +95,18 @@ class Overdue(BaseException):
 
 @contextmanager
 def deadline(seconds: float) -> Iterator[None]:
-    """Raise `Overdue` in the block after so many seconds, where the system can."""
-    if not hasattr(signal, "SIGALRM"):
-        yield
-        return
+    """Raise `Overdue` in the block after so many seconds of computing."""
 
     def ring(*_: Any) -> None:
         raise Overdue
 
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    before = signal.signal(signal.SIGPROF, ring)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 @contextmanager
@@ -127,6 +123,44 @@ def kernels_at_work() -> Iterator[list[bool]]:
 
     with patch.object(kernels, "usable", watched):
         yield served
+
+
+class Tester:
+    """The process that runs tests on changed copies: `tools.mutant_tests`.
+
+    Args:
+        folder: The checkout with the tests.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tools.mutant_tests"],
+            cwd=folder,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def status(self, request: dict[str, Any]) -> int:
+        """Return the exit status of pytest."""
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        if not answer:
+            raise RuntimeError("the process that runs the tests has ended")
+        return int(answer)
+
+    def close(self) -> None:
+        """End the process."""
+        self.process.communicate()
+
+
+@cache
+def tester(folder: Path) -> Tester:
+    """Return the tester of a checkout; it ends with this process."""
+    return Tester(folder)
 
 
 class Trial:
@@ -167,10 +201,10 @@ class Trial:
         """
         with kernels_at_work() as served:
             for run in self.runs:
-                start = time.perf_counter()
+                start = time.process_time()
                 if (found := self._refused(self.original.CARD, run)) is not None:
                     return f"{run[0].name} ({run[1]}) refuses the loss: {found}"
-                self.cost[run] = time.perf_counter() - start
+                self.cost[run] = time.process_time() - start
         if not any(served):
             self.runs = [run for run in self.runs if run[1] == "plain"]
         return None
@@ -230,17 +264,8 @@ class Trial:
             for path in sorted((ROOT / "tests" / "losses").glob("test_*.py"))
             if re.search(rf"\b{key}\b", path.read_text(encoding="utf-8"))
         ]
-        with tempfile.TemporaryDirectory() as folder:
-            changed = Path(folder) / "changed.py"
-            changed.write_text(source + CUTTER, encoding="utf-8")
-            command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", PLUGIN]
-            answer = subprocess.run(
-                [*command, "-p", "no:cacheprovider", str(changed), *tests],
-                cwd=ROOT,
-                env=os.environ | {VARIABLE: f"{name}={changed}"},
-                capture_output=True,
-            )
-        return answer.returncode != 0
+        request = {"module": name, "source": source + CUTTER, "tests": tests}
+        return tester(ROOT).status(request) not in PASSED
 
     def _refused(self, card: Any, run: tuple[Any, Any]) -> str | None:
         from lossbook import kernels

@@ -7,7 +7,8 @@ comparison. Each is planted by itself: in the torch function and what it calls, 
 numpy reference, in the functions that the card refers to.
 
 Not planted: what only words an error (a `raise`, the condition of an `if` that raises,
-arguments of `validate`), annotations, texts, and how a card draws its sample.
+arguments of `validate` and of functions named `check_...`), annotations, texts, and how
+a card draws its sample.
 """
 
 import ast
@@ -32,7 +33,15 @@ CUT = "detached"  # the name of the function that cuts, in the changed module
 TRANSPOSES = {"transpose", "swapaxes", "t"}
 TRANSPOSED = {"T", "mT"}
 # The order of their arguments does not matter.
-COMMUTATIVE = {"maximum", "minimum", "logaddexp", "fmax", "fmin", "broadcast_tensors"}
+COMMUTATIVE = {
+    "maximum",
+    "minimum",
+    "logaddexp",
+    "fmax",
+    "fmin",
+    "broadcast_tensors",
+    "squared_distance",
+}
 # They look at shape and dtype of an argument, not at its graph.
 GRAPHLESS = {
     "isinstance",
@@ -45,6 +54,8 @@ GRAPHLESS = {
     "type_as",
     "to",
     "values_visible",
+    "usable",
+    "blockwise",
 }
 TURNED: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.GtE,
@@ -80,12 +91,21 @@ class Slip:
 
 @dataclass(frozen=True)
 class Place:
-    """A node of the module's tree, and where it hangs."""
+    """A node of the module's tree, and where it hangs.
+
+    Attributes:
+        parent: The node above it.
+        name: The field of the parent.
+        index: Where it stands in the field, if that is a list.
+        node: The node.
+        detached: True within `(...).detach()`, where a cut changes nothing.
+    """
 
     parent: ast.AST
     name: str
     index: int | None
     node: Any
+    detached: bool = False
 
     def put(self, node: ast.AST) -> None:
         """Hang another node there."""
@@ -224,7 +244,7 @@ def depends_on(node: ast.AST, names: set[str] | frozenset[str]) -> bool:
     return any(depends_on(child, names) for child in ast.iter_child_nodes(node))
 
 
-def places(top: ast.AST) -> Iterator[Place]:
+def places(top: ast.AST, detached: bool = False) -> Iterator[Place]:
     """Yield every node that may be changed, from the top."""
     for name, value in ast.iter_fields(top):
         if name in ("annotation", "returns", "decorator_list", "type_params"):
@@ -233,14 +253,21 @@ def places(top: ast.AST) -> Iterator[Place]:
         for index, node in enumerate(nodes):
             if not isinstance(node, ast.AST) or is_wording(node):
                 continue
-            yield Place(top, name, index if isinstance(value, list) else None, node)
-            if called(node, "validate") is None:
-                yield from places(node)
-            elif called(node, "validate") == "explain_nan":
+            at = index if isinstance(value, list) else None
+            yield Place(top, name, at, node, detached)
+            within = detached or (isinstance(node, ast.Call) and is_detach(node.func))
+            if (checker := check_called(node)) is None:
+                yield from places(node, within)
+            elif checker == "explain_nan":
                 # Its last argument is the result.
                 last = len(node.args) - 1  # type: ignore[attr-defined]
-                yield Place(node, "args", last, node.args[last])  # type: ignore[attr-defined]
-                yield from places(node.args[last])  # type: ignore[attr-defined]
+                yield Place(node, "args", last, node.args[last], within)  # type: ignore[attr-defined]
+                yield from places(node.args[last], within)  # type: ignore[attr-defined]
+
+
+def is_detach(function: ast.expr) -> bool:
+    """True for the method that cuts a tensor from the graph."""
+    return isinstance(function, ast.Attribute) and function.attr == "detach"
 
 
 def is_wording(node: ast.AST) -> bool:
@@ -250,16 +277,19 @@ def is_wording(node: ast.AST) -> bool:
     return isinstance(node, ast.Raise | ast.Assert | ast.JoinedStr | ast.ImportFrom)
 
 
-def called(node: ast.AST, module: str) -> str | None:
-    """Return the name of the function of a module that a node calls."""
-    if (
-        isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Attribute)
-        and isinstance(node.func.value, ast.Name)
-        and node.func.value.id == module
-    ):
-        return node.func.attr
-    return None
+def check_called(node: ast.AST) -> str | None:
+    """Return the name of the function that checks input, where a node calls one.
+
+    It is one of `validate`, or one that a family shares.
+    """
+    if not isinstance(node, ast.Call):
+        return None
+    function = node.func
+    if isinstance(function, ast.Attribute):
+        of_validate = ast.unparse(function.value) == "validate"
+        return function.attr if of_validate else None
+    name = name_of(function)
+    return name if name.startswith("check_") or name == "explain_nan" else None
 
 
 def replacements(place: Place, scope: Scope) -> Iterator[ast.AST]:
@@ -291,7 +321,7 @@ def replacements(place: Place, scope: Scope) -> Iterator[ast.AST]:
         yield ast.Attribute(node, "T", ast.Load())
     if is_truth(node) and not is_looked_at(parent):
         yield other_truth(node)
-    if scope.graph and detachable(place, scope.moving):
+    if scope.graph and not place.detached and detachable(place, scope.moving):
         yield ast.Call(ast.Name(CUT, ast.Load()), [node], [])
 
 
@@ -328,7 +358,7 @@ def of_call(node: ast.Call) -> Iterator[ast.AST]:
         ]
         if name.startswith("clamp") and len(keywords) == 1:
             yield ast.Call(node.func, node.args, keywords)
-    if name in COMMUTATIVE | GRAPHLESS or called(node, "validate"):
+    if name in COMMUTATIVE | GRAPHLESS or check_called(node):
         return
     # clip returns the middle one of three numbers.
     for i in range(1 if name in ("clip", "clamp") else 0, len(node.args) - 1):

@@ -98,7 +98,7 @@ from lossbook.check._gradients import (
 )
 from lossbook.check._properties import PROPERTIES, properties, property_of, recovery
 from lossbook.check._refusals import refusals
-from lossbook.check._surrogates import link, transform
+from lossbook.check._surrogates import link, psi_transform
 from lossbook.check._torch import autocast, compiles, copies, device, transforms
 
 __all__ = [
@@ -126,12 +126,12 @@ __all__ = [
     "properties",
     "property_of",
     "psi_calculus",
+    "psi_transform",
     "recovery",
     "reference",
     "refusals",
     "ruled_out",
     "slope",
     "special_cases",
-    "transform",
     "transforms",
 ]

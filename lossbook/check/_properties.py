@@ -288,7 +288,10 @@ def recovery(card: LossCard) -> Evidence:
         outputs = card.sample(rng(), 400, 3)[0] / 2
         closed = card.closed_over(3)
         for params in card.settings(6):
-            truths = np.asarray(recover(outputs, **closed, **params))
+            taken = card.taken(recover, params)
+            if taken is None:
+                continue
+            truths = np.asarray(recover(outputs, **closed, **taken))
             if outputs.ndim == 1:
                 truths = np.stack([1 - truths, truths], -1)
             possible = ((truths >= 0) & (truths <= 1)).all(-1)

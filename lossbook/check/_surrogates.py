@@ -53,7 +53,7 @@ def link(card: LossCard) -> Evidence:
 
 
 @covers("margin")
-def transform(card: LossCard) -> Evidence:
+def psi_transform(card: LossCard) -> Evidence:
     """The psi-transform on the card is that of numeric minimization, made convex."""
     stated = card.transform
     if stated is None:

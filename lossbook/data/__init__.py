@@ -18,7 +18,7 @@ from lossbook.data._noise import flip, instance_noise, pair_noise, symmetric_noi
 from lossbook.data._plane import moons, rings, spirals
 from lossbook.data._real import breast_cancer, diabetes, digits, iris, wine
 from lossbook.data._special import long_servedio, ordinal
-from lossbook.data._task import Task, repeat, stack
+from lossbook.data._task import Task, repeat, stack, standardized
 
 __all__ = [
     "Source",
@@ -49,6 +49,7 @@ __all__ = [
     "rings",
     "spirals",
     "stack",
+    "standardized",
     "subsample",
     "symmetric_noise",
     "two_gaussians",

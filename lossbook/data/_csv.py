@@ -14,14 +14,17 @@ from lossbook.data._task import Task
 def read_csv(path: str | Path, *, label: str = "") -> tuple[Task, list[str]]:
     """Return a table as a task, and the names of its classes.
 
+    The features stay as they are in the file. What brings them to one scale must be
+    learned from training rows alone: `experiment` does so when it splits the task, and
+    `standardized` does it by hand.
+
     Args:
         path: a file with a head of column names; all columns but the label's hold
             numbers.
         label: the name of the label's column; the last one where not given.
 
     Returns:
-        The task, its features standardized, and the classes' names in the order of
-        their numbers.
+        The task, and the classes' names in the order of their numbers.
 
     Raises:
         FileNotFoundError: for no such file.
@@ -72,8 +75,6 @@ def read_csv(path: str | Path, *, label: str = "") -> tuple[Task, list[str]]:
             f"{column!r} must hold at least 2 classes with at least 3 examples each, "
             f"got {found}"
         )
-    spread = inputs.std(0)
-    inputs = (inputs - inputs.mean(0)) / np.where(spread > 0, spread, 1.0)
     return Task(inputs=inputs, labels=labels), [str(name) for name in names]
 
 

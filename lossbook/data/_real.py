@@ -4,7 +4,7 @@ from functools import cache
 
 import numpy as np
 
-from lossbook.data._task import Task
+from lossbook.data._task import Task, standardized
 
 
 def digits(*, train: int = 1200, rng: np.random.Generator) -> tuple[Task, Task]:
@@ -56,7 +56,7 @@ def wine(*, train: int = 100, rng: np.random.Generator) -> tuple[Task, Task]:
     from sklearn.datasets import load_wine
 
     inputs, labels = load_wine(return_X_y=True)
-    return _standardized(*_split(inputs, labels, train, rng))
+    return standardized(*_split(inputs, labels, train, rng))
 
 
 def iris(*, train: int = 90, rng: np.random.Generator) -> tuple[Task, Task]:
@@ -79,7 +79,7 @@ def iris(*, train: int = 90, rng: np.random.Generator) -> tuple[Task, Task]:
     from sklearn.datasets import load_iris
 
     inputs, labels = load_iris(return_X_y=True)
-    return _standardized(*_split(inputs, labels, train, rng))
+    return standardized(*_split(inputs, labels, train, rng))
 
 
 def diabetes(
@@ -109,7 +109,7 @@ def diabetes(
     inputs, progression = load_diabetes(return_X_y=True)
     cuts = np.quantile(progression, np.arange(1, classes) / classes)
     labels = np.searchsorted(cuts, progression)
-    return _standardized(*_split(inputs, labels, train, rng))
+    return standardized(*_split(inputs, labels, train, rng))
 
 
 def breast_cancer(*, ratio: int, rng: np.random.Generator) -> tuple[Task, Task]:
@@ -149,7 +149,7 @@ def breast_cancer(*, ratio: int, rng: np.random.Generator) -> tuple[Task, Task]:
             half.append(part[:keep])
     train, test = (rng.permutation(np.concatenate(half)) for half in halves)
     whole = Task(inputs=inputs, labels=labels)
-    return _standardized(whole.take(train), whole.take(test))
+    return standardized(whole.take(train), whole.take(test))
 
 
 def _split(
@@ -172,14 +172,4 @@ def _split(
     whole = Task(inputs=inputs, labels=labels)
     parts = ranked[:train], ranked[train:]
     first, second = (whole.take(rng.permutation(part)) for part in parts)
-    return first, second
-
-
-def _standardized(train: Task, test: Task) -> tuple[Task, Task]:
-    """Return both with the training part's mean 0 and standard deviation 1."""
-    mean, scale = train.inputs.mean(0), train.inputs.std(0)
-    first, second = (
-        Task(inputs=(part.inputs - mean) / scale, labels=part.labels)
-        for part in (train, test)
-    )
     return first, second

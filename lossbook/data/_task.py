@@ -1,7 +1,7 @@
 """The record that every generator and loader returns."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,30 @@ class Task:
             posterior=None if self.posterior is None else self.posterior[index],
             clean=None if self.clean is None else self.clean[index],
         )
+
+
+def standardized(train: Task, test: Task) -> tuple[Task, Task]:
+    """Return both tasks in units of the training part: mean 0, standard deviation 1.
+
+    The test part tells nothing of itself: its rows are moved and scaled as the training
+    part says. A feature that is constant in the training part is moved only.
+
+    Args:
+        train: with inputs (n, features).
+        test: with inputs (m, features).
+
+    >>> train = Task(inputs=np.array([[1.0], [3.0]]), labels=np.array([0, 1]))
+    >>> test = Task(inputs=np.array([[4.0]]), labels=np.array([1]))
+    >>> [part.inputs.tolist() for part in standardized(train, test)]
+    [[[-1.0], [1.0]], [[2.0]]]
+    """
+    mean = train.inputs.mean(0)
+    # The deviation of equal numbers may be a rounding error; their range is not.
+    spread = np.where(np.ptp(train.inputs, axis=0) > 0, train.inputs.std(0), 1.0)
+    first, second = (
+        replace(part, inputs=(part.inputs - mean) / spread) for part in (train, test)
+    )
+    return first, second
 
 
 def stack(tasks: Sequence[Task]) -> Task:

@@ -14,9 +14,9 @@ from lossbook.experiment._code import code_key, code_version
 from lossbook.experiment._config import Config, config_of, grid
 from lossbook.experiment._lockstep import train
 from lossbook.experiment._models import Models
-from lossbook.experiment._run import history, needs, run, run_stack
+from lossbook.experiment._run import history, needs, run, run_stack, share_tested
 from lossbook.experiment._sweep import sweep
-from lossbook.experiment._tasks import TASKS, task_of
+from lossbook.experiment._tasks import TASKS, resplit, task_of
 
 __all__ = [
     "TASKS",
@@ -29,8 +29,10 @@ __all__ = [
     "grid",
     "history",
     "needs",
+    "resplit",
     "run",
     "run_stack",
+    "share_tested",
     "sweep",
     "task_of",
     "train",

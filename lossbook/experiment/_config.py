@@ -44,6 +44,8 @@ class Config:
 
     Attributes:
         data: a name in `experiment.TASKS`, or of arrays given to `sweep`.
+        standardize: bring each feature of arrays given to `sweep` to mean 0 and
+            standard deviation 1, by the training part; the data in `TASKS` stay.
         train: training examples of all classes before any damage; 0 for what the data
             set gives.
         noise: how training labels become wrong.
@@ -70,6 +72,7 @@ class Config:
     """
 
     data: str = "digits"
+    standardize: bool = True
     train: int = 0
     noise: Noise = "none"
     noise_rate: float = 0.0
@@ -95,6 +98,7 @@ class Config:
         params = tuple(sorted((name, float(value)) for name, value in pairs))
         object.__setattr__(self, "params", params)
         object.__setattr__(self, "hidden", tuple(map(int, self.hidden)))
+        object.__setattr__(self, "standardize", _truth(self.standardize))
         for name in INTEGERS:
             object.__setattr__(self, name, _whole(name, getattr(self, name)))
         for name in FLOATS:
@@ -199,6 +203,12 @@ def _whole(name: str, value: Any) -> int:
     if int(value) != value:
         raise ValueError(f"{name} must be a whole number, got {value!r}")
     return int(value)
+
+
+def _truth(value: Any) -> bool:
+    if value not in (True, False):
+        raise ValueError(f"standardize must be True or False, got {value!r}")
+    return bool(value)
 
 
 def _choices(value: Any) -> Sequence[Any]:

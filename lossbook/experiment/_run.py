@@ -6,6 +6,7 @@ import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,13 @@ from lossbook.experiment._calls import adapted, axes_of, head_of, stacked_params
 from lossbook.experiment._config import Config
 from lossbook.experiment._lockstep import train
 from lossbook.experiment._models import Models
-from lossbook.experiment._tasks import costs_of, task_of, tree_of
+from lossbook.experiment._tasks import (
+    costs_of,
+    fingerprint,
+    resplit,
+    task_of,
+    tree_of,
+)
 from lossbook.losses import CATALOGUE
 
 STACK = 50  # models in one stack: more do not fit the cache
@@ -82,13 +89,16 @@ def run_stack(
         device: a GPU where there is one, else the processor.
 
     Returns:
-        Rows with all fields of the config, the metrics on the test part (`distance` and
-        `severity` where classes have a tree or an order: how far predictions lie from
-        the truth, of all examples and of mistakes alone), `fit_clean`
-        and `fit_flipped` (the shares of training examples with a right and with a wrong
-        label that the model gives back), `seconds` of training and measuring divided
-        by the models that went together, `status` ("ok", or where the model left the
-        finite numbers; its metrics are then missing) and the versions.
+        Rows with all fields of the config, `seen` and `tested` (the numbers of training
+        and test examples), `resplit` (whether the seeds split the same examples), the
+        metrics on the test part (`distance` and `severity` where classes have a tree or
+        an order: how far predictions lie from the truth, of all examples and of
+        mistakes alone), `fit_clean` and `fit_flipped` (the shares of training examples
+        with a right and with a wrong label that the model gives back), `seconds` of
+        training and measuring divided by the models that went together, `status` ("ok",
+        or where the model left the finite numbers; its metrics are then missing),
+        `data_hash` of the training and the test task, `device` by name, and the
+        versions.
 
     Raises:
         ValueError: for configs of different groups.
@@ -102,7 +112,41 @@ def run_stack(
     for part in parts.values():
         made = _stacked([configs[k] for k in part], [pairs[k] for k in part])
         rows |= dict(zip(part, _rows_of(made, dtype, device), strict=True))
-    return [rows[k] for k in range(len(configs))]
+    common = {
+        "resplit": resplit(configs[0].data, given),
+        "device": device_name(device or usual_device()),
+        **versions(),
+    }
+    return [
+        rows[k] | {"data_hash": fingerprint(*pair)} | common
+        for k, pair in enumerate(pairs)
+    ]
+
+
+def share_tested(rows: pd.DataFrame) -> float | None:
+    """Return the share of tested examples where seeds split the same data, else None.
+
+    It is what `stats.corrected_resampled_t` asks for; where it is None, the seeds are
+    independent and `stats.paired_t` is right.
+
+    Args:
+        rows: of `run_stack` or `sweep`, on one data set.
+
+    Raises:
+        ValueError: for rows of data of both kinds.
+
+    >>> share_tested(pd.DataFrame([run(Config(data="iris", epochs=1))]))
+    0.4
+    """
+    kinds = set(rows["resplit"])
+    if len(kinds) != 1:
+        raise ValueError(
+            "rows must be of one data set, got "
+            f"{', '.join(sorted(set(rows['data']))) or 'none'}"
+        )
+    if not kinds.pop():
+        return None
+    return float(rows["tested"].sum() / (rows["seen"] + rows["tested"]).sum())
 
 
 def _found(
@@ -136,10 +180,13 @@ def _rows_of(made: _Stack, dtype: torch.dtype, device: str | None) -> list[Row]:
         found = _found(logits[k], seen[k], made, k, status == "ok")
         rows.append(
             config.row()
-            | {"classes": made.classes, "seen": len(made.train.labels[k])}
+            | {
+                "classes": made.classes,
+                "seen": len(made.train.labels[k]),
+                "tested": len(made.test.labels[k]),
+            }
             | found
             | {"status": status, "seconds": seconds}
-            | versions()
         )
     return rows
 
@@ -214,11 +261,10 @@ def _trained(
 ) -> Models:
     config = made.configs[0]
     n = made.train.labels.shape[1]
-    device = device or ("cuda" if torch.cuda.is_available() else None)
     return train(
         made.train.inputs,
         made.train.labels,
-        _loss(made, dtype, device),
+        _loss(made, dtype, device or usual_device()),
         seeds=[c.seed for c in made.configs],
         classes=made.classes,
         hidden=config.hidden,
@@ -232,7 +278,7 @@ def _trained(
         weight_from=config.weight_from,
         after_epoch=after_epoch,
         dtype=dtype,
-        device=device,
+        device=device or usual_device(),
     )
 
 
@@ -399,13 +445,32 @@ def _pulls(made: _Stack, models: Models) -> Row:
     return {f"pull_{c}": v for c, v in enumerate(pulls / max(pulls.sum(), 1e-300))}
 
 
+def usual_device() -> str:
+    """Return the kind of a GPU where there is one, else that of the processor."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def device_name(device: str) -> str:
+    """Return what a device is: the GPU's name, else its kind.
+
+    >>> device_name("cpu")
+    'cpu'
+    """
+    kind = torch.device(device).type
+    return torch.cuda.get_device_name(device) if kind == "cuda" else kind
+
+
+@cache
 def versions() -> Row:
-    """Return what the numbers were made with."""
+    """Return what the numbers were made with; scikit-learn brings the real data."""
+    import sklearn
+
     import lossbook
 
     return {
         "lossbook": lossbook.__version__,
         "torch": torch.__version__,
         "numpy": np.__version__,
+        "sklearn": sklearn.__version__,
         "python": platform.python_version(),
     }

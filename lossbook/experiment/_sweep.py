@@ -15,7 +15,8 @@ import torch
 from lossbook.data import Task
 from lossbook.experiment._code import code_version
 from lossbook.experiment._config import Config
-from lossbook.experiment._run import STACK, Row, run_stack
+from lossbook.experiment._run import STACK, Row, run_stack, usual_device, versions
+from lossbook.experiment._tasks import fingerprint
 
 
 def sweep(
@@ -36,8 +37,12 @@ def sweep(
     `joblib.parallel_config(backend="dask")`.
 
     With a `store`, each stack's rows are saved when it is finished. A call that was
-    interrupted, or has more configs, runs only what is missing. A row is found again by
-    its config, the code of its loss and of the experiment, and the data.
+    interrupted, or has more configs, runs only what is missing. A stored row counts if
+    all that decides its numbers is the same: config, code of the loss and of the
+    experiment, own arrays, dtype, kind of device, and the versions of torch, numpy and
+    scikit-learn. Else the training runs again; the older row stays in the folder, and
+    counts again for whoever has its versions. Each row tells its versions, the device
+    and a hash of the data that it was trained and tested on.
 
     Args:
         configs: what to train; equal ones run once.
@@ -47,7 +52,8 @@ def sweep(
         stack: models in one stack.
         progress: tell on standard error how far it is.
         dtype: of the training.
-        device: a GPU where there is one, else the processor.
+        device: a GPU where the caller has one, else the processor; the processes of a
+            cluster take the same.
 
     Returns:
         The rows of `run_stack`, with a column `key`.
@@ -59,7 +65,8 @@ def sweep(
 
     if stack < 1:
         raise ValueError(f"stack must be at least 1 model, got {stack}")
-    wanted = {_key(config, given, dtype): config for config in configs}
+    device = device or usual_device()
+    wanted = {_key(config, given, dtype, device): config for config in configs}
     rows = _stored(store)
     missing = {key: config for key, config in wanted.items() if key not in rows}
     stacks = list(_stacks(missing, stack))
@@ -79,7 +86,7 @@ def _work(
     configs: Sequence[Config],
     given: Mapping[str, Task] | None,
     dtype: torch.dtype,
-    device: str | None,
+    device: str,
 ) -> list[Row]:
     """Train one stack; one thread, since another process has the other core."""
     threads = torch.get_num_threads()
@@ -107,22 +114,26 @@ def _stacks(
 # --- keys ----------------------------------------------------------------------
 
 
-def _key(config: Config, given: Mapping[str, Task] | None, dtype: torch.dtype) -> str:
+# What decides numbers beside our code. Our own version does not: the code is hashed.
+DECIDING = ("torch", "numpy", "sklearn")
+
+
+def _key(
+    config: Config,
+    given: Mapping[str, Task] | None,
+    dtype: torch.dtype,
+    device: str,
+) -> str:
     own = (given or {}).get(config.data)
-    data = "" if own is None else _hash_of_task(own)
-    return config.key(f"{code_version(config.loss)} {data} {dtype}")
-
-
-def _hash_of_task(task: Task) -> str:
-    """Return a hash of all that a task holds; the posterior decides on its noise."""
-    digest = hashlib.sha256()
-    for array in (task.inputs, task.labels, task.posterior, task.clean):
-        if array is None:
-            digest.update(b"none")
-            continue
-        digest.update(f"{array.shape} {array.dtype}".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()[:16]
+    made_with = versions()
+    parts = [
+        code_version(config.loss),
+        "" if own is None else fingerprint(own),
+        str(dtype),
+        torch.device(device).type,
+        *(made_with[name] for name in DECIDING),
+    ]
+    return config.key(" ".join(parts))
 
 
 # --- the store -----------------------------------------------------------------

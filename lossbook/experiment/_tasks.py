@@ -1,5 +1,6 @@
 """The data of a training: drawn, then damaged, by the seed alone."""
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -57,21 +58,42 @@ def _tumors(train: int, rng: np.random.Generator) -> Pair:
     return data.breast_cancer(ratio=2, rng=rng)
 
 
-# A name -> (training examples, generator) to training and test task.
-TASKS: dict[str, Maker] = {
-    "breast_cancer": _tumors,
-    "diabetes": _loaded(data.diabetes, 292),
-    "digits": _loaded(data.digits, 1200),
+# A name -> (training examples, generator) to training and test task. Each seed draws
+# new examples of these:
+DRAWN: dict[str, Maker] = {
     "gaussian_tree": _tree,
-    "iris": _loaded(data.iris, 90),
     "moons": _drawn(data.moons, 400),
     "ordinal": _drawn(data.ordinal, 400),
     "rare_blobs": _drawn(data.rare_blobs, 5000),
     "rings": _drawn(data.rings, 400, classes=3),
     "spirals": _drawn(data.spirals, 400, classes=3),
     "two_gaussians": _drawn(data.two_gaussians, 400),
+}
+# Of these each seed splits the same examples anew:
+RESPLIT: dict[str, Maker] = {
+    "breast_cancer": _tumors,
+    "diabetes": _loaded(data.diabetes, 292),
+    "digits": _loaded(data.digits, 1200),
+    "iris": _loaded(data.iris, 90),
     "wine": _loaded(data.wine, 100),
 }
+TASKS: dict[str, Maker] = dict(sorted((DRAWN | RESPLIT).items()))
+
+
+def resplit(name: str, given: Mapping[str, Task] | None = None) -> bool:
+    """Return whether the seeds split the same examples anew, and so overlap.
+
+    That holds for real data and for arrays of the caller's own; a generator draws new
+    examples for each seed.
+
+    Args:
+        name: of the data, as in `Config.data`.
+        given: arrays of the caller's own, by name.
+
+    >>> resplit("iris"), resplit("moons")
+    (True, False)
+    """
+    return name in (given or {}) or name in RESPLIT
 
 
 def task_of(config: Config, given: Mapping[str, Task] | None = None) -> Pair:
@@ -82,7 +104,8 @@ def task_of(config: Config, given: Mapping[str, Task] | None = None) -> Pair:
 
     Args:
         config: names the data and the damage.
-        given: arrays of the caller's own, by name; they are split 2 to 1.
+        given: arrays of the caller's own, by name; they are split 2 to 1, then
+            standardized by the training part, if the config says so.
 
     Raises:
         ValueError: for data of an unknown name, or a number of training examples that
@@ -92,12 +115,33 @@ def task_of(config: Config, given: Mapping[str, Task] | None = None) -> Pair:
     own = (given or {}).get(config.data)
     if own is not None:
         train, test = _split(own, config.train or round(2 * len(own.labels) / 3), rng)
+        if config.standardize:
+            train, test = data.standardized(train, test)
     elif config.data in TASKS:
         train, test = TASKS[config.data](config.train, rng)
     else:
         known = ", ".join([*(given or {}), *TASKS])
         raise ValueError(f"data must be one of {known}, got {config.data!r}")
     return damaged(train, config, rng), test
+
+
+def fingerprint(*tasks: Task) -> str:
+    """Return a hash of all that tasks hold: inputs, labels, posterior, clean labels.
+
+    >>> drawn = [task_of(Config(data="iris", seed=seed)) for seed in (0, 0, 1)]
+    >>> hashes = [fingerprint(*pair) for pair in drawn]
+    >>> hashes[0] == hashes[1], hashes[0] == hashes[2]
+    (True, False)
+    """
+    digest = hashlib.sha256()
+    for task in tasks:
+        for array in (task.inputs, task.labels, task.posterior, task.clean):
+            if array is None:
+                digest.update(b"none")
+                continue
+            digest.update(f"{array.shape} {array.dtype}".encode())
+            digest.update(array.tobytes())
+    return digest.hexdigest()[:16]
 
 
 def tree_of(config: Config) -> Hierarchy:

@@ -317,6 +317,34 @@ def test_gamma_follows_the_calibration_of_its_bin():
     assert loss.gamma_at(p).tolist() == pytest.approx(bins)
 
 
+def by_the_article(gamma, confidence, right):
+    """One bin's next gamma, as the article has it: rate 1, switch 0.2, -2 to 20."""
+    gap = np.mean(confidence) - np.mean(right)
+    gamma *= np.exp(gap) if gamma > 0 else np.exp(-gap)
+    if abs(gamma) < 0.2:
+        gamma = -0.2 if gamma > 0 else 0.2
+    return min(max(gamma, -2.0), 20.0)
+
+
+def test_three_epochs_of_the_articles_rule_bin_by_bin():
+    """Some bins end with a negative gamma, others with a large one."""
+    rng = np.random.default_rng(0)
+    loss, expected = AdaFocal(bins=15), np.ones(15)
+    for _ in range(3):
+        logits = 2 * rng.normal(size=(3000, 4))
+        p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+        confidence, best = p.max(-1), p.argmax(-1)
+        # Sure of itself and wrong at random, or unsure and always right.
+        labels = np.where(confidence > 0.7, rng.integers(4, size=3000), best)
+        loss.update(torch.tensor(logits), torch.tensor(labels))
+        order = np.argsort(confidence)
+        for b, members in enumerate(np.array_split(order, 15)):  # 200 in each
+            right = best[members] == labels[members]
+            expected[b] = by_the_article(expected[b], confidence[members], right)
+    assert loss.gammas.tolist() == pytest.approx(expected.tolist(), rel=1e-5)
+    assert expected.min() < 0 < 2 < expected.max()
+
+
 def test_a_negative_gamma_grows_where_confidence_falls_short():
     loss = AdaFocal(bins=1, gamma=-1.0)
     loss.update(*validation([0.6, 0.7], [1, 1]))
@@ -409,6 +437,59 @@ def test_gradnorm_lets_all_terms_pull_equally():
         optimizer.step()
         weighting.renormalize()
     assert weighting.weights.tolist() == pytest.approx([0.5, 1.5], abs=0.01)
+
+
+class TwoTasks(torch.nn.Module):
+    """A shared layer and two heads; the second task has a unit 100 times as small."""
+
+    def __init__(self):
+        super().__init__()
+        rng = np.random.default_rng(0)
+        shared, heads = rng.normal(size=(5, 3)) / 2, rng.normal(size=(3, 2))
+        self.x = torch.tensor(rng.normal(size=(60, 5)))
+        self.y = torch.tensor(rng.normal(size=(5, 2)))
+        self.y = (self.x @ self.y + torch.tensor(rng.normal(size=(60, 2)))).detach()
+        self.shared = torch.nn.Parameter(torch.tensor(shared))
+        self.heads = torch.nn.Parameter(torch.tensor(heads))
+
+    def forward(self):
+        errors = (self.x @ self.shared @ self.heads - self.y).square().mean(0)
+        return errors * torch.tensor([1.0, 100.0])
+
+    def pulls(self, weights):
+        losses = self()
+        return [
+            (w * torch.autograd.grad(each, self.shared, retain_graph=True)[0]).norm()
+            for w, each in zip(weights, losses, strict=True)
+        ]
+
+
+@pytest.mark.parametrize("balanced", [True, False])
+def test_gradnorm_balances_two_tasks_while_they_train(balanced):
+    """At first one pulls more than 20 times as hard, at last both within a quarter.
+
+    The weights learn faster than the network, so that they can follow it.
+    """
+    model, weighting = TwoTasks(), GradNorm(2, alpha=0.0).double()
+    model_step = torch.optim.SGD(model.parameters(), lr=1e-4)
+    weight_step = torch.optim.Adam(weighting.parameters(), lr=0.02)
+    ratios = []
+    for _ in range(300):
+        losses = model()
+        model_step.zero_grad()
+        weight_step.zero_grad()
+        if balanced:
+            weighting.balance(losses, model.shared).backward(retain_graph=True)
+        weighting(losses).backward()
+        model_step.step()
+        if balanced:
+            weight_step.step()
+            weighting.renormalize()
+        first, second = model.pulls(weighting.weights.detach())
+        ratios.append((second / first).item())
+    assert ratios[0] > 20
+    last = np.array(ratios[-50:])
+    assert bool((abs(np.log(last)) < np.log(1.25)).all()) is balanced
 
 
 def test_gradnorm_keeps_weights_positive_and_their_sum():

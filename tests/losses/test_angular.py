@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import lossbook
-from lossbook import kernels
+from lossbook import kernels, schedules
 from lossbook.losses.angular._cosines import multiple_angle
 
 LOSSES = ["normface", "cosface", "arcface", "sphereface"]
@@ -43,6 +43,45 @@ def test_psi_is_the_cosine_of_the_multiple_angle_where_it_may_be(margin):
     power = torch.exp(1j * theta) ** margin
     found = multiple_angle(theta.cos(), margin=margin)
     torch.testing.assert_close(found, power.real)
+
+
+def test_a_margin_that_is_let_in_slowly_leads_from_the_cosine_to_psi():
+    psi = target("sphereface", THETA.cos(), margin=4)
+    before = THETA.cos()
+    for strength in (1000.0, 30.0, 5.0, 0.0):
+        found = target("sphereface", THETA.cos(), margin=4, strength=strength)
+        share = 1 / (1 + strength)
+        torch.testing.assert_close(found, THETA.cos() + share * (psi - THETA.cos()))
+        assert (found <= before + 1e-12).all()
+        before = found
+
+
+def test_the_strength_falls_as_its_authors_count_it():
+    """max(5, 1000 / (1 + 0.12 step)), which is 5 after 1658.3 steps."""
+    steps = 28000
+    until = (1000 / 5 - 1) / 0.12 / steps
+    for step in (0, 1, 100, 1658, 1659, 28000):
+        found = schedules.annealed(step / steps, until=until)
+        assert found == pytest.approx(max(5, 1000 / (1 + 0.12 * step)))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: schedules.annealed(0.5, until=0.0), "until must be above 0, got 0"),
+        (
+            lambda: schedules.annealed(0.5, first=1.0, last=2.0),
+            "last must be above 0 and at most first, 1, got 2",
+        ),
+        (
+            lambda: schedules.annealed(0.5, last=0.0),
+            "last must be above 0 and at most first, 1000, got 0",
+        ),
+    ],
+)
+def test_a_schedule_that_does_not_fall_is_refused(call, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        call()
 
 
 @pytest.mark.parametrize(("margin", "jump"), [(0.5, -0.117), (0.3, -0.044)])

@@ -16,6 +16,8 @@ from lossbook import (
     BackwardCorrection,
     Criterion,
     ForwardCorrection,
+    HierarchicalCrossEntropy,
+    Hierarchy,
     LogitAdjusted,
     Mixture,
     barron,
@@ -24,6 +26,7 @@ from lossbook import (
     brier,
     check,
     confidence_penalty,
+    cosface,
     crammer_singer,
     cross_entropy,
     dice,
@@ -32,9 +35,11 @@ from lossbook import (
     gce,
     hinge,
     kernels,
+    label_smoothing,
     lee_lin_wahba,
     logistic,
     mae,
+    normface,
     poly1,
     rce,
     schedules,
@@ -49,18 +54,21 @@ from lossbook import (
 from lossbook.evidence import Refuted
 from lossbook.losses import card_of
 
+TREE = Hierarchy.from_nested([["cat", "dog"], "car"])
 MIXTURES = {
     "active_and_passive": Mixture([partial(gce, q=0.5), rce], [1.0, 0.2]),
     "at_a_limit": Mixture([partial(barron, alpha=2.0), exponential]),
     "beyond_a_formula": Mixture([partial(barron, alpha=0.0), barron]),
     "binary": Mixture([binary_cross_entropy, binary_focal]),
     "calibrated_many": Mixture([lee_lin_wahba, cross_entropy]),
+    "cosines": Mixture([partial(normface, scale=10.0), cosface]),
     "convex_margins": Mixture([hinge, logistic], [0.5, 2.0]),
     "convex_many": Mixture([crammer_singer, weston_watkins]),
     "cross_entropy_and_focal": Mixture([cross_entropy, partial(focal, gamma=1)]),
     "cross_entropy_and_mae": Mixture([cross_entropy, mae], [1.0, 0.5]),
     "nested": Mixture([Mixture([cross_entropy, mae]), mae], [2.0, 3.0]),
     "not_bounded": Mixture([BackwardCorrection([[0.9, 0.1], [0.3, 0.7]]), brier]),
+    "one_option": Mixture([HierarchicalCrossEntropy(TREE, weighting="height")]),
     "one_term": Mixture([focal], [3.0]),
     "over_data": Mixture([LogitAdjusted([5, 3, 100], tau=0.5), cross_entropy]),
     "proper": Mixture([brier, cross_entropy], [2.0, 0.5]),
@@ -93,6 +101,8 @@ SAID = {
     ("at_a_limit", "calibrated"): True,
     ("calibrated_many", "convex"): True,
     ("calibrated_many", "calibrated"): None,
+    ("cosines", "strictly_proper"): None,
+    ("cosines", "convex"): True,
     ("convex_margins", "convex"): True,
     ("convex_margins", "calibrated"): True,
     ("convex_margins", "lipschitz"): 2.5,
@@ -108,6 +118,8 @@ SAID = {
     ("cross_entropy_and_mae", "lipschitz"): None,
     ("not_bounded", "lower"): -math.inf,
     ("not_bounded", "upper"): math.inf,
+    ("one_option", "convex"): True,
+    ("one_option", "strictly_proper"): False,
     ("one_term", "convex"): False,
     ("one_term", "calibrated"): True,
     ("proper", "strictly_proper"): True,
@@ -211,6 +223,43 @@ def test_a_proper_term_does_not():
     p = torch.tensor([0.6, 0.3, 0.1], dtype=torch.float64)
     loss = Mixture([brier, cross_entropy], [5.0, 0.1])
     assert expected_gradient(loss, p.log(), p).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("mixture", "recovered"),
+    [
+        (MIXTURES["proper"], [0.6, 0.3, 0.1]),
+        (Mixture([cross_entropy], [2.0]), [0.6, 0.3, 0.1]),
+        # The label's mass 0.9 eta + 0.1 / 3, solved for eta.
+        (
+            Mixture([label_smoothing]),
+            [(p - 0.1 / 3) / 0.9 for p in (0.6, 0.3, 0.1)],
+        ),
+        (MIXTURES["cross_entropy_and_mae"], None),  # moved, and not by a card's rule
+        (MIXTURES["one_option"], None),  # of another form than the card speaks of
+        (Mixture([partial(label_smoothing, mass="offclass")]), None),
+        (MIXTURES["cosines"], None),
+        (MIXTURES["targets"], None),
+    ],
+)
+def test_a_posterior_is_recovered_where_it_is_known(mixture, recovered):
+    """In ratio 1 / p to eta for a proper sum: what the outputs state is the truth."""
+    found = mixture.card.recovery
+    if recovered is None:
+        assert found is None
+        return
+    logits = np.log([[0.6, 0.3, 0.1]])
+    closed = mixture.card.closed_over(3)
+    assert found(logits, **closed)[0].tolist() == pytest.approx(recovered)
+
+
+def test_a_proper_sum_of_scores_recovers_the_logistic_function():
+    recovery = MIXTURES["convex_margins"].card.recovery
+    assert recovery is None  # the hinge has no posterior
+    proper = Mixture([logistic, partial(logistic)], [0.5, 2.0])
+    scores = np.array([0.0, math.log(3), -1e3])
+    found = proper.card.recovery(scores, **proper.card.closed_over())
+    assert found.tolist() == pytest.approx([0.5, 0.75, 0.0])
 
 
 def test_a_schedule_needs_a_time():

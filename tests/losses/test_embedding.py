@@ -2,13 +2,15 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 import lossbook
-from lossbook import kernels
+from lossbook import check, kernels
+from lossbook.losses import CATALOGUE
 from lossbook.losses.embedding import _similarities
 
 FORMS = ["plain", "fused"]
@@ -268,6 +270,15 @@ def test_an_empty_batch_pulls_no_proxy():
         assert loss(empty, empty).shape == (0,)
 
 
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(("key", "other"), [("proxy_nca", "all"), ("supcon", "in")])
+def test_the_other_form_is_that_of_the_reference(key, other, form):
+    card = replace(CATALOGUE[key], closure=lambda rng, classes: {"form": other})
+    with kernels.force(form):
+        assert check.reference(card)
+    assert check.central_differences(card)
+
+
 # --- block by block -------------------------------------------------------------------
 
 
@@ -326,6 +337,27 @@ def test_a_small_batch_takes_the_plain_form(monkeypatch):
     x = vectors(64, 3)
     assert lossbook.supcon(x, classes(64)).isfinite().all()
     assert lossbook.info_nce(vectors(1024, 2), vectors(1024, 2)).isfinite().all()
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("all_triplets", "margin"),
+        ("info_nce", "temperature"),
+        ("nt_xent", "temperature"),
+        ("supcon", "temperature"),
+    ],
+)
+def test_one_parameter_an_example_is_as_each_alone(key, name, form):
+    a, b, marks = vectors(7, 3), vectors(7, 3, seed=1), classes(7, 2)
+    arrays = (a, marks) if key in ("all_triplets", "supcon") else (a, b)
+    loss = getattr(lossbook, key)
+    each = torch.linspace(0.2, 2.0, 7, dtype=torch.float64)
+    with kernels.force(form):
+        found = loss(*arrays, **{name: each})
+        alone = [loss(*arrays, **{name: value})[i] for i, value in enumerate(each)]
+    torch.testing.assert_close(found, torch.stack(alone))
 
 
 # --- refusals -------------------------------------------------------------------------

@@ -304,3 +304,21 @@ def test_a_class_that_neither_believes_in_adds_nothing():
     close(loss, lossbook.distillation(z[:, :2], q[:, :2]))
     assert found.isfinite().all()
     assert lossbook.distillation(z, q.flip(-1)).item() == math.inf
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0, 4.0])
+def test_labels_in_the_place_of_a_teacher_soften_what_is_learned(temperature):
+    """The best softmax is the posterior to the power T: proper at T = 1 alone."""
+    eta = torch.tensor([0.6, 0.3, 0.1], dtype=torch.float64)
+    labels = torch.eye(3, dtype=torch.float64)
+
+    def expected(z):
+        loss = lossbook.distillation(z.expand(3, 3), labels, temperature=temperature)
+        return eta @ loss
+
+    best = (temperature * eta.log()).requires_grad_()
+    assert gradient(expected, best).abs().max() < 1e-12
+    slope = gradient(expected, eta.log().requires_grad_()).abs().max().item()
+    assert (slope < 1e-12) is (temperature == 1)
+    teacher = lossbook.distillation(eta.log(), eta, temperature=temperature)
+    assert abs(teacher.item()) < 1e-12

@@ -111,6 +111,28 @@ def test_depth_weights_bend_down_where_another_group_leads():
     assert torch.linalg.eigvalsh(convex).min().item() > -1e-12
 
 
+@pytest.mark.parametrize(
+    ("nested", "convex"),
+    [
+        (["cat", "dog", "car"], True),
+        ([["cat", "dog", "car"]], True),  # the root has one child
+        ([[["cat", "dog", "car"]]], True),
+        ([["cat"], "dog", [["car"]]], True),  # classes have no siblings of their own
+        ([["cat", "dog"], "car"], False),
+        ([[["cat", "dog"], "car"]], False),
+    ],
+)
+def test_depth_weights_are_convex_if_one_node_has_several_children(nested, convex):
+    tree = Hierarchy.from_nested(nested)
+    loss = HXE(tree, alpha=0.5)
+    least = min(
+        torch.linalg.eigvalsh(hessian(loss, logits, label)).min().item()
+        for logits in np.random.default_rng(0).normal(scale=4, size=(40, 3))
+        for label in range(3)
+    )
+    assert (least > -1e-9) is convex
+
+
 HEIGHT = replace(
     CATALOGUE["HierarchicalCrossEntropy"],
     name="Hierarchical cross-entropy, height weights",
@@ -118,6 +140,7 @@ HEIGHT = replace(
         "hierarchy": Hierarchy.random(rng, classes),
         "weighting": "height",
     },
+    options={},
     recovery=None,
     properties=replace(
         CATALOGUE["HierarchicalCrossEntropy"].properties,

@@ -16,6 +16,12 @@ MANY = {k: c for k, c in MARGIN.items() if c.kind == "labels"}
 DOUBLE = torch.float64
 
 
+def test_the_errors_of_both_signs_sum_to_1_but_at_0():
+    scores = torch.tensor([-1e4, -1e-30, 0.0, 1e-30, 7.0], dtype=torch.float64)
+    total = sum(lossbook.zero_one(scores, s * torch.ones(5)) for s in (-1, 1))
+    assert total.tolist() == [1, 1, 2, 1, 1]
+
+
 def phi(key, margin):
     """The loss as a function of the margin, in numpy."""
     margin = torch.as_tensor(margin, dtype=DOUBLE)

@@ -44,7 +44,17 @@ def test_every_loss_shows_what_its_card_states(pages):
     for card in CATALOGUE.values():
         page = pages[f"losses-{card.family}.md"]
         assert f"{{cite:t}}`{card.cite}`" in page
-        assert all(f"`{name}`" in page for name in card.params)
+        assert all(f"`{name}`" in page for name in (*card.params, *card.options))
+
+
+def test_a_derived_card_is_told_from_none(pages):
+    page = pages["losses-combine.md"]
+    assert "## Without a card" not in page
+    head, _, tail = page.partition("## With a derived card")
+    assert "Mixture" in tail
+    assert "Mixture" not in head
+    assert "## With a derived card" not in pages["losses-embedding.md"]
+    assert "batch_hard" in pages["losses-embedding.md"].partition("## Without")[2]
 
 
 def test_every_api_page_is_in_the_table_of_contents(pages):

@@ -29,6 +29,8 @@ def test_a_loss_is_in_the_catalogue(card, pages):
     [row] = [r for r in text.split("* - ") if r.startswith(catalogue.link(card))]
     assert card.summary in row
     assert all(f"`{name}`: {p.meaning}; " in row for name, p in card.params.items())
+    for name, words in card.options.items():
+        assert f"`{name}`: `{words[0]}` or `{words[1]}`" in row
     if card.formula:
         assert f"${tables.formula(card)}$" in row
         assert f"${tables.tex(card, tables.gradient(card))}$" in row

@@ -70,6 +70,7 @@ def texts(source, *matrices):
         ("logits.sum(-1)", "1 -> 2"),
         ("a < b", "a < b -> a >= b"),
         ("f(logits) * logits", "f(logits) -> detached(f(logits))"),
+        ('explain_nan("a", a, -b)', "-b -> b"),
     ],
 )
 def test_a_slip_is_planted(written, slip):
@@ -85,6 +86,9 @@ def test_a_slip_is_planted(written, slip):
         ("gamma * logits", "gamma -> detached(gamma)"),
         ("logits.shape[0] * 2", "logits.shape[0] -> detached(logits.shape[0])"),
         ("f(keepdim=True)", "True -> 2"),
+        ("f(logits, 1).detach()", "logits -> detached(logits)"),
+        ("check_scores(logits)", "logits -> detached(logits)"),
+        ('explain_nan("logits", logits, 0)', "logits -> detached(logits)"),
     ],
 )
 def test_what_changes_nothing_is_not_planted(written, slip):
@@ -174,6 +178,8 @@ def own_tests(tmp_path, monkeypatch):
     )
     monkeypatch.setattr(mutants, "ROOT", tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    yield
+    mutants.tester(tmp_path).close()
 
 
 @pytest.mark.slow
@@ -194,7 +200,7 @@ def test_tests_that_fail_anyway_see_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(mutants, "file_of", lambda module: module)
     monkeypatch.setattr(check, "applicable", lambda card: [])
     monkeypatch.setattr(Trial, "slips", lambda self: iter([(SLIP, NO_CHANGE)]))
-    text = "def test_logistic(): assert 0"
+    text = "def test_it(): assert not 'logistic'"
     (tmp_path / "tests/losses/test_margins.py").write_text(text)
     report = mutants.examine(LOGISTIC)
     assert report.survivors == [SLIP]

@@ -142,17 +142,16 @@ def _rows(
     size = max(1, kernels.BLOCK // classes)
     loss, factor = cosines.new_empty(n), cosines.new_empty(n)
     buffer = cosines.new_empty(n if gradient else min(size, n), classes)
-    floor = kernels.FLOOR[cosines.dtype]
+    steep = kernels.LOG2E * scale
     for start in range(0, n, size):
         part = slice(start, min(start + size, n))
         z, y = cosines[part], labels[part, None]
         out = buffer[part] if gradient else buffer[: len(z)]
         c_y = z.gather(1, y)
-        torch.sub(z, target(c_y), out=out).mul_(scale).scatter_(1, y, -math.inf)
+        torch.sub(z, target(c_y), out=out).mul_(steep).scatter_(1, y, -math.inf)
         top = out.amax(1, keepdim=True).clamp(min=torch.finfo(z.dtype).min / 4)
-        out.sub_(top).clamp_(min=floor).exp_().scatter_(1, y, 0.0)
-        others = out.sum(1, keepdim=True)
-        behind = top + others.log()
+        others = kernels.exp2_(out.sub_(top)).scatter_(1, y, 0.0).sum(1, keepdim=True)
+        behind = (top + others.log2()) * math.log(2)
         out.scatter_(1, y, -others * slope(c_y))
         loss[part] = -logsigmoid(-behind)[:, 0]
         factor[part] = (scale * behind.sigmoid() / others)[:, 0]
@@ -175,6 +174,23 @@ def multiple_angle(cosine: Tensor, *, margin: Parameter) -> Tensor:
 def multiple_angle_slope(cosine: Tensor, *, margin: Parameter) -> Tensor:
     """Return d psi / d cos theta = (-1)^k m sin(m theta) / sin(theta)."""
     return _of_margins(cosine, margin, _multiple_slope)
+
+
+def annealed_angle(cosine: Tensor, *, margin: Parameter, strength: Parameter) -> Tensor:
+    """Return (strength cos theta + psi) / (1 + strength), a weighted mean of the two.
+
+    >>> annealed_angle(torch.tensor([0.0]), margin=4, strength=2.0)
+    tensor([-1.])
+    """
+    return (strength * cosine + multiple_angle(cosine, margin=margin)) / (1 + strength)
+
+
+def annealed_angle_slope(
+    cosine: Tensor, *, margin: Parameter, strength: Parameter
+) -> Tensor:
+    """Return the same mean of 1 and the slope of psi."""
+    slope = multiple_angle_slope(cosine, margin=margin)
+    return (strength + slope) / (1 + strength)
 
 
 MARGINS = (1, 2, 3, 4)

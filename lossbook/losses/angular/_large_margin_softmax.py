@@ -4,8 +4,8 @@ import numpy as np
 
 from lossbook.card import Arrays, LossCard, Param, Properties
 from lossbook.losses.angular._cosines import (
+    annealed_angle,
     check_whole_margin,
-    multiple_angle,
     softplus_of_sum,
 )
 from lossbook.losses.embedding._vectors import (
@@ -38,18 +38,22 @@ def large_margin_softmax(
     class_vectors: ClassVectors,
     *,
     margin: Parameter = 4.0,
+    strength: Parameter = 0.0,
 ) -> PerExample:
     """Return cross-entropy of logits x . w_k, the true one's angle multiplied.
 
     The logit |x| |w_y| cos(theta_y) is replaced by |x| |w_y| psi(theta_y), with the psi
     of `sphereface`; margin 1 leaves cross-entropy of a linear layer without bias. Both
     lengths are the model's own, so a longer vector lowers the loss as in cross-entropy.
+    As in `sphereface` the article begins with the plain cosine, by a strength that
+    falls from a large number.
 
     Args:
         embeddings: (..., D), of any length.
         labels: (...), the true class, 0 to C - 1.
         class_vectors: (C, D), the weights of the last layer.
         margin: what the true class's angle is multiplied with: 1, 2, 3 or 4.
+        strength: lambda, 0 or more, the weight of cos(theta_y) beside psi.
 
     Returns:
         (...), in nats, never less than cross-entropy.
@@ -76,9 +80,8 @@ def large_margin_softmax(
     w_y = w[index]
     lengths = root(x.square().sum(-1)) * root(w_y.square().sum(-1))
     cosine = (unit(x) * unit(w_y)).sum(-1)
-    behind = (
-        products(x, w) - (lengths * multiple_angle(cosine, margin=margin))[..., None]
-    )
+    target = annealed_angle(cosine, margin=margin, strength=strength)
+    behind = products(x, w) - (lengths * target)[..., None]
     loss = softplus_of_sum(behind, index[..., None])
     return explain_nan("embeddings", embeddings, loss)
 
@@ -89,6 +92,7 @@ def large_margin_softmax_ref(
     class_vectors: NpClassVectors,
     *,
     margin: float = 4.0,
+    strength: float = 0.0,
 ) -> tuple[NpPerExample, NpVectors]:
     """Loss and gradient: along x by psi itself, across x by its slope."""
     e_y = np.eye(len(class_vectors))[labels]
@@ -101,6 +105,8 @@ def large_margin_softmax_ref(
     k = np.floor(margin * theta / np.pi)
     psi = (-1) ** k * np.cos(margin * theta) - 2 * k
     ratio = (-1) ** k * margin * np.sin(margin * theta) / np.sin(theta)
+    psi = (strength * np.cos(theta) + psi) / (1 + strength)
+    ratio = (strength + ratio) / (1 + strength)
     logits = embeddings @ class_vectors.T
     z = np.where(e_y == 1, length_x * length_w * psi, logits)
     p = np.exp(z) / np.exp(z).sum(-1, keepdims=True)
@@ -128,7 +134,14 @@ CARD = LossCard(
     params={
         "margin": Param(
             default=4.0, low=1.0, high=4.0, whole=True, meaning="multiple of the angle"
-        )
+        ),
+        "strength": Param(
+            default=0.0,
+            low=0.0,
+            high=1000.0,
+            meaning="weight of the plain cosine",
+            tex=r"\lambda",
+        ),
     },
     peers={
         "pytorch_metric_learning.losses.LargeMarginSoftmaxLoss": "",

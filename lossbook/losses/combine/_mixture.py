@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.special import expit, softmax
 from torch import Tensor
 
 from lossbook.card import Formula, Kind, LossCard, Properties
@@ -34,8 +35,9 @@ class Mixture:
     """sum_i w_i L_i: a weighted sum of losses of one kind, itself a loss of that kind.
 
     `card` says of the sum what follows from the cards of its terms: a sum of convex
-    losses is convex, one of strictly proper losses strictly proper. What does not
-    follow is not said. Weights are not negative: nothing follows for a difference.
+    losses is convex, one of strictly proper losses strictly proper, with the posterior
+    as its outputs state it (`card.recovery`). What does not follow is not said. Weights
+    are not negative: nothing follows for a difference.
 
     Args:
         losses: at least one; each a loss of this package, an instance of one, a
@@ -185,9 +187,11 @@ def _name(loss: Any) -> str:
     if isinstance(bare, Mixture):
         return f"({bare.__name__})"
     card = card_of(bare)
-    if card is not None and isinstance(card.fn, type):
-        params = {name: getattr(bare, name) for name in card.params}
-    default = card.defaults() if card else {}
+    default: dict[str, Any] = {}
+    if card is not None:
+        if isinstance(card.fn, type):
+            params = _held(card, bare)
+        default = card.defaults() | {n: words[0] for n, words in card.options.items()}
     name = card.key if card else repr(bare)
     said = [
         f"{n}={_short(v)}" for n, v in params.items() if not _same(v, default.get(n))
@@ -196,11 +200,18 @@ def _name(loss: Any) -> str:
 
 
 def _same(value: Any, default: Any) -> bool:
-    return isinstance(value, int | float) and value == default
+    return isinstance(value, int | float | str) and value == default
 
 
 def _short(value: Any) -> str:
+    if isinstance(value, str):
+        return value
     return f"{value:g}" if isinstance(value, int | float) else "..."
+
+
+def _held(card: LossCard, loss: Any) -> dict[str, Any]:
+    """Return the parameters and options that an instance holds."""
+    return {name: getattr(loss, name) for name in (*card.params, *card.options)}
 
 
 def _weight(weight: Weight) -> str:
@@ -240,7 +251,7 @@ def _part(loss: Any) -> _Part:
     card = card_of(bare)
     assert card is not None  # as `_kind` has seen to
     if isinstance(card.fn, type):
-        params = {name: getattr(bare, name) for name in card.params}
+        params = _held(card, bare)
     params = {**card.defaults(), **params}
     known = not any(isinstance(value, Tensor) for value in params.values())
     if is_dataclass(bare) and not isinstance(bare, Mixture):
@@ -289,13 +300,48 @@ def _card(mixture: Mixture) -> LossCard:
         reach=min(part.card.reach for part in parts),
         draw=draws[0] if draws else None,
     )
-    return replace(card, properties=_properties(terms, card))
+    properties = _properties(terms, card)
+    return replace(card, properties=properties, recovery=_recovery(terms, properties))
+
+
+def _recovery(
+    terms: list[tuple[_Part, float]], properties: Properties
+) -> Callable[..., Any] | None:
+    """Return what leads from outputs to their posterior, where it is known.
+
+    A strictly proper sum states the posterior itself, a single term what its card says.
+    """
+    part, _ = terms[0]
+    if properties.strictly_proper and part.card.kind != "targets":
+        return _as_stated
+    own = part.card.recovery
+    if own is None or not part.known or len(terms) > 1:
+        return None
+    taken = part.card.taken(own, part.params)
+    if taken is None:
+        return None
+
+    def of_the_term(outputs: Any, **closed: Any) -> Any:
+        classes = outputs.shape[-1] if outputs.ndim > 1 else 2
+        return own(outputs, **part.card.closed_over(classes), **taken)
+
+    return of_the_term
+
+
+def _as_stated(outputs: Any, **closed: Any) -> Any:
+    """Return softmax of logits, or the logistic function of scores."""
+    if outputs.ndim == 1:
+        return expit(outputs)
+    return softmax(outputs, axis=-1)
 
 
 def _formula(terms: list[tuple[_Part, float]]) -> Formula | None:
-    """Return the sum of the formulas, if all have one of the same variable."""
+    """Return the sum of the formulas, if all have one of the same variable.
+
+    That of a loss of cosines is a logit, and adds up to nothing.
+    """
     first = terms[0][0].card.formula
-    if first is None:
+    if first is None or terms[0][0].card.kind == "cosine":
         return None
     import sympy
 
@@ -346,7 +392,10 @@ def _properties(terms: list[tuple[_Part, float]], card: LossCard) -> Properties:
             varies = [value for value in stated[name] if value is not True]
             if varies == [False]:
                 said[name] = False
-    if said["strictly_proper"] is None and _slope_at_truth(card) > SEEN:
+    if card.kind == "cosine":
+        # Cosines state a posterior by a scale, of which the sum may have several.
+        said["strictly_proper"] = None
+    elif said["strictly_proper"] is None and _slope_at_truth(card) > SEEN:
         said["strictly_proper"] = False  # the truth is not even a resting place
     if said["piecewise_constant"] is None and _range(card)[2] > SEEN:
         said["piecewise_constant"] = False

@@ -116,6 +116,7 @@ CARD = LossCard(
             default=1.0, low=1.0, high=32.0, meaning="factor of squared distances"
         )
     },
+    options={"form": ("others", "all")},
     peers={
         "pytorch_metric_learning.losses.ProxyNCALoss": ("Equal to the form 'all'."),
     },

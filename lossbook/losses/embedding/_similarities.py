@@ -13,9 +13,12 @@ import torch
 from torch import Tensor
 
 from lossbook import kernels
+from lossbook.kernels import exp2_
 from lossbook.losses.embedding._vectors import products
 from lossbook.ops import over_classes
 from lossbook.shapes import Parameter
+
+LOG2 = math.log(2)
 
 
 def without_self(similarities: Tensor) -> Tensor:
@@ -71,15 +74,16 @@ def log_sums_without_self(vectors: Tensor, temperature: Parameter) -> Tensor:
 def _blocks(
     queries: Tensor, keys: Tensor, temperature: Parameter
 ) -> Iterator[tuple[slice, Tensor]]:
-    """Yield some rows at a time of the similarities, in one and the same buffer."""
+    """Yield some rows at a time of similarities / log 2, in one and the same buffer."""
     n, m = len(queries), len(keys)
-    size = max(1, 2 * kernels.BLOCK // m)
+    size = max(1, kernels.BLOCK // m)
     buffer = queries.new_empty(min(size, n), m)
     columns = keys.t()
     for start in range(0, n, size):
         rows = slice(start, min(start + size, n))
         z = buffer[: rows.stop - start]
-        yield rows, torch.mm(queries[rows] / temperature, columns, out=z)
+        scaled = queries[rows] * (kernels.LOG2E / temperature)
+        yield rows, torch.mm(scaled, columns, out=z)
 
 
 def _no_self(z: Tensor, rows: slice) -> Tensor:
@@ -88,15 +92,11 @@ def _no_self(z: Tensor, rows: slice) -> Tensor:
 
 
 def _log_sum_(z: Tensor) -> Tensor:
-    """Return logsumexp of each row; the rows are used up."""
-    top = z.amax(1, keepdim=True).clamp_(min=torch.finfo(z.dtype).min / 4)
-    exp_(z.sub_(top))
-    return (z.sum(1).log_() + top[:, 0]).clamp_(min=torch.finfo(z.dtype).min / 4)
-
-
-def exp_(z: Tensor) -> Tensor:
-    """Replace z by e^z, tiny results by the least that is fast."""
-    return z.clamp_(min=kernels.FLOOR[z.dtype]).exp_()
+    """Return log2 of the sum of 2^z of each row; the rows are used up."""
+    least = torch.finfo(z.dtype).min / 4
+    top = z.amax(1, keepdim=True).clamp_(min=least)
+    exp2_(z.sub_(top))
+    return (z.sum(1).log2_() + top[:, 0]).clamp_(min=least)
 
 
 class _LogSums(torch.autograd.Function):
@@ -110,7 +110,7 @@ class _LogSums(torch.autograd.Function):
             result[rows] = _log_sum_(z)
         ctx.save_for_backward(queries, keys, result)
         ctx.temperature = temperature
-        return result
+        return result * LOG2
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
@@ -123,7 +123,7 @@ class _LogSums(torch.autograd.Function):
         for_keys = torch.zeros_like(keys)
         weight = (upstream[0] / ctx.temperature)[:, None]
         for rows, z in _blocks(queries, keys, ctx.temperature):
-            p = exp_(z.sub_(sums[rows, None])).mul_(weight[rows])
+            p = exp2_(z.sub_(sums[rows, None])).mul_(weight[rows])
             torch.mm(p, keys, out=for_queries[rows])
             for_keys.addmm_(p.t(), queries[rows])
         return for_queries, for_keys, None
@@ -138,7 +138,7 @@ class _LogSumsWithoutSelf(torch.autograd.Function):
             result[rows] = _log_sum_(_no_self(z, rows))
         ctx.save_for_backward(vectors, result)
         ctx.temperature = temperature
-        return result
+        return result * LOG2
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
@@ -154,8 +154,8 @@ class _LogSumsWithoutSelf(torch.autograd.Function):
         weight = upstream[0] / ctx.temperature
         for rows, z in _blocks(vectors, vectors, ctx.temperature):
             _no_self(z, rows)
-            as_key = exp_(z - sums).mul_(weight)
-            pull = exp_(z.sub_(sums[rows, None])).mul_(weight[rows, None]).add_(as_key)
+            as_key = exp2_(z - sums).mul_(weight)
+            pull = exp2_(z.sub_(sums[rows, None])).mul_(weight[rows, None]).add_(as_key)
             torch.mm(pull, vectors, out=gradient[rows])
         return gradient, None
 

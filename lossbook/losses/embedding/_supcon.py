@@ -164,6 +164,7 @@ CARD = LossCard(
             default=0.1, low=0.05, high=1.0, meaning="what cosines are divided by"
         )
     },
+    options={"form": ("out", "in")},
     peers={
         "pytorch_metric_learning.losses.SupConLoss": (
             "Its mean leaves out the examples without a positive."

@@ -31,6 +31,11 @@ def distillation(
     probabilities, in the dtype of the softmax that made them: a probability that has
     become 0 stays 0 at every temperature.
 
+    The truth that it is least at is the teacher's: p = q, at every temperature. Labels
+    in the place of a teacher are another matter. A one-hot q stays one-hot, so that in
+    expectation over labels p_T, and not p, is to be their posterior: above T = 1 it is
+    no proper score of labels.
+
     Args:
         logits: (..., C), of the student, unnormalized log-probabilities.
         targets: (..., C), the teacher's probabilities at temperature 1.
@@ -102,6 +107,8 @@ CARD = LossCard(
     },
     properties=Properties(
         convex=True,
+        # For the teacher as the truth. Over labels drawn from a posterior, the best
+        # softmax(logits) is that posterior to the power T, divided by its sum.
         strictly_proper=True,
         calibrated=True,
         symmetric=False,

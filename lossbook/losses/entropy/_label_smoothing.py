@@ -4,12 +4,10 @@ import math
 from typing import Literal
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from lossbook import validate
 from lossbook.card import LossCard, Param, Properties, SpecialCase
-from lossbook.ops import over_classes, upcast
+from lossbook.ops import smoothed_loss
 from lossbook.shapes import (
     Labels,
     Logits,
@@ -60,14 +58,9 @@ def label_smoothing(
     """
     validate.logits_and_labels(logits, labels)
     classes = logits.shape[-1]
-    at_others = over_classes(epsilon) / _sharers(mass, classes)
+    at_others = epsilon / _sharers(mass, classes)
     at_label = 1 - at_others * (classes - 1)
-    log_p = upcast(logits).log_softmax(-1)
-    is_label = labels[..., None] == torch.arange(classes, device=labels.device)
-    # The two weights are applied one by one, never as a difference times log p_y: at a
-    # hopeless true class that difference would swallow the other terms.
-    terms = torch.where(is_label, _weighed(at_label, log_p), _weighed(at_others, log_p))
-    return validate.explain_nan("logits", logits, -terms.sum(-1))
+    return smoothed_loss(logits, labels, at_label=at_label, at_others=at_others)
 
 
 def _sharers(mass: str, classes: int) -> int:
@@ -82,11 +75,6 @@ def _sharers(mass: str, classes: int) -> int:
             'use mass="uniform"'
         )
     return classes - 1
-
-
-def _weighed(weight: Parameter, log_p: Tensor) -> Tensor:
-    """Return weight * log p; no weight at no probability is 0."""
-    return torch.where((weight == 0) & log_p.isneginf(), 0.0, weight * log_p)
 
 
 def label_smoothing_ref(
@@ -124,6 +112,7 @@ CARD = LossCard(
     params={
         "epsilon": Param(default=0.1, low=0.0, high=0.9, meaning="mass spread evenly")
     },
+    options={"mass": ("uniform", "offclass")},
     special_cases=(SpecialCase(of="cross_entropy", params={"epsilon": 0.0}),),
     properties=Properties(
         convex=True,

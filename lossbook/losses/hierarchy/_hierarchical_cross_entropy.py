@@ -34,8 +34,9 @@ class HierarchicalCrossEntropy:
     w(v) = exp(-alpha n(v)), and n(v) is a choice:
 
     - "depth", the number of edges between v and the root. Coarse decisions weigh more.
-      The loss is strictly proper, since siblings have one weight, but for alpha > 0 it
-      is not convex in the logits, unless the tree has but one level.
+      The loss is strictly proper, since siblings have one weight. For alpha > 0 it is
+      not convex in the logits, unless a single node of the tree has several children:
+      then there is one decision, and the loss is cross-entropy times its weight.
     - "height", the number of edges between v and its deepest leaf. Coarse decisions
       weigh less. The loss is convex, but siblings of different height have different
       weights, and then it is not proper.
@@ -158,11 +159,15 @@ CARD = LossCard(
             default=0.1, low=0.0, high=1.0, meaning="how much less fine turns weigh"
         )
     },
+    options={"weighting": ("depth", "height")},
     special_cases=(SpecialCase(of="cross_entropy", params={"alpha": 0.0}),),
+    # Of trees with more than one decision, whose siblings differ in height somewhere.
     properties=Properties(
-        convex=lambda alpha: alpha == 0,
-        strictly_proper=True,
-        calibrated=True,
+        convex=lambda alpha, weighting="depth": weighting == "height" or alpha == 0,
+        strictly_proper=lambda alpha, weighting="depth": (
+            weighting == "depth" or alpha == 0
+        ),
+        calibrated=lambda alpha: True,  # with depth weights
         symmetric=False,
         monotone=True,
         shift_invariant=True,

@@ -208,8 +208,7 @@ def _block(
     """
     n, classes = z.shape
     h = paths.height
-    torch.sub(z, z.amax(1, keepdim=True), out=e)
-    e.clamp_(min=kernels.FLOOR[z.dtype]).exp_()
+    kernels.exp2_(kernels.halvings(z, e, 1))
     ordered = e if paths.in_order else e.index_select(1, paths.order)
     starts, lengths = (table[labels.numpy()] for table in paths.runs)
     starts = starts + classes * np.arange(n)[:, None]

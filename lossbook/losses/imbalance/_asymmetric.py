@@ -5,11 +5,18 @@ import math
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid
 
-from lossbook import validate
 from lossbook.card import LossCard, Param, Properties, SpecialCase
-from lossbook.ops import upcast
+from lossbook.ops import (
+    binary_loss,
+    finite,
+    focused,
+    log_sigmoids,
+    mixed_log,
+    power,
+    raised,
+    underived,
+)
 from lossbook.shapes import (
     NpPerExample,
     NpScores,
@@ -50,17 +57,82 @@ def asymmetric(
     >>> asymmetric(torch.tensor([2.0, 2.0, -3.0]), torch.tensor([1.0, 0.0, 0.0]))
     tensor([0.1269, 0.8464, 0.0000])
     """
-    validate.scores_and_targets(scores, targets)
-    z = upcast(scores)
-    t = targets.to(z.dtype)
-    log_p, log_not_p = logsigmoid(z), logsigmoid(-z)
-    yes: Tensor = -(gamma_positive * log_not_p).exp() * log_p
-    no = _no(log_p, log_not_p, gamma_negative, clip)
-    return validate.explain_nan("scores", scores, t * yes + (1 - t) * no)
+    return binary_loss(
+        scores,
+        targets,
+        value,
+        slope,
+        gamma_positive=gamma_positive,
+        gamma_negative=gamma_negative,
+        clip=clip,
+    )
+
+
+def value(
+    scores: Tensor,
+    targets: Tensor,
+    *,
+    gamma_positive: Parameter,
+    gamma_negative: Parameter,
+    clip: Parameter,
+) -> Tensor:
+    """Return t "yes" + (1 - t) "no"."""
+    log_p, log_not_p = log_sigmoids(scores)
+    yes = focused(power(-scores, log_not_p, gamma_positive), log_p)
+    if (
+        underived(scores)
+        and isinstance(clip, int | float)
+        and isinstance(gamma_negative, int | float)
+    ):
+        p, not_p = scores.sigmoid(), (-scores).sigmoid()
+        q, log_not_q = _cut(p, not_p, log_not_p, clip)
+        no = _raised(q, gamma_negative) * log_not_q
+    else:
+        no = _no(log_p, log_not_p, gamma_negative, clip)
+    return 0 - mixed_log(targets, yes, no)
+
+
+def slope(
+    scores: Tensor,
+    targets: Tensor,
+    *,
+    gamma_positive: float,
+    gamma_negative: float,
+    clip: float,
+) -> Tensor:
+    """Return the same mixture of the slopes, with dp / df = p (1 - p)."""
+    log_p, log_not_p = log_sigmoids(scores)
+    p, not_p = scores.sigmoid(), (-scores).sigmoid()
+    pull = gamma_positive * p * finite(log_p) - not_p
+    yes = raised(not_p, gamma_positive) * pull
+    q, log_not_q = _cut(p, not_p, log_not_p, clip)
+    power_of_q = _raised(q, gamma_negative)
+    if clip:
+        # Where q is 0, so is its power; any number divides it.
+        q.clamp_(min=torch.finfo(q.dtype).tiny)
+        odds = p * not_p
+        no = power_of_q * odds * (1 / (not_p + clip) - gamma_negative * log_not_q / q)
+    else:
+        no = power_of_q * (p - gamma_negative * not_p * log_not_p)
+    return torch.lerp(no, yes, targets)
+
+
+def _cut(
+    p: Tensor, not_p: Tensor, log_not_p: Tensor, clip: float
+) -> tuple[Tensor, Tensor]:
+    """Return q = max(p - clip, 0) and log(1 - q), not to be derived."""
+    if not clip:
+        return p, log_not_p
+    return (p - clip).clamp_(min=0), (not_p + clip).clamp_(max=1).log_()
+
+
+def _raised(q: Tensor, gamma: float) -> Tensor:
+    """Return q^gamma where q counts, else 0."""
+    return raised(q, gamma) if gamma else (q > 0).to(q.dtype)
 
 
 def _no(log_p: Tensor, log_not_p: Tensor, gamma: Parameter, clip: Parameter) -> Tensor:
-    """Return -q^gamma log(1 - q), q = max(p - clip, 0).
+    """Return q^gamma log(1 - q), q = max(p - clip, 0).
 
     log q = log p + log(1 - clip / p), and 1 - q = (1 - p) + clip: both as logs of
     positive terms, so that nothing vanishes where p rounds to 0 or to 1.
@@ -71,7 +143,7 @@ def _no(log_p: Tensor, log_not_p: Tensor, gamma: Parameter, clip: Parameter) -> 
     # What does not count is kept away from log 0, whose gradient would be nan.
     log_q = log_p + (-share.where(counts, 0.0)).log1p()
     log_not_q = torch.logaddexp(log_not_p, log_clip)
-    return torch.where(counts, -(gamma * log_q).exp() * log_not_q, 0.0)
+    return torch.where(counts, (gamma * finite(log_q)).exp() * log_not_q, 0.0)
 
 
 def asymmetric_ref(

@@ -4,12 +4,12 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid
 
 from lossbook import validate
 from lossbook.card import LossCard, Properties, SpecialCase
-from lossbook.ops import label_margin, shifted, upcast
+from lossbook.ops import psi_loss, upcast
 from lossbook.shapes import Labels, Logits, NpLabels, NpLogits, NpPerExample, PerExample
 
 
@@ -54,10 +54,18 @@ class BalancedSoftmax:
         """
         validate.logits_and_labels(logits, labels)
         validate.has_classes(logits, len(self.counts), "counts")
-        z = upcast(logits)
-        adjusted = shifted(z, self.counts.log().to(z))
-        loss = -logsigmoid(label_margin(adjusted, labels))
-        return validate.explain_nan("logits", logits, loss)
+        offset = self.counts.log().to(upcast(logits))
+        return psi_loss(logits, labels, psi, factor, bias=offset)
+
+
+def psi(log_p: Tensor, log_not_p: Tensor) -> Tensor:
+    """Return -log p."""
+    return -log_p
+
+
+def factor(log_p: Tensor, log_not_p: Tensor) -> Tensor:
+    """Return g(p) = 1."""
+    return torch.ones_like(log_p)
 
 
 def balanced_softmax_ref(

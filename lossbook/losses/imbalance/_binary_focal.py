@@ -1,14 +1,25 @@
 """Binary focal loss: yes-or-no answers, the easy ones turned down. Chapter: focal."""
 
 import math
+from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from lossbook import validate
 from lossbook.card import LossCard, Param, Properties, SpecialCase
-from lossbook.ops import upcast
+from lossbook.ops import (
+    binary_loss,
+    focused,
+    hard,
+    log_sigmoids,
+    mixed_log,
+    power,
+    raised,
+    times_log,
+    underived,
+)
 from lossbook.shapes import (
     NpPerExample,
     NpScores,
@@ -50,15 +61,58 @@ def binary_focal(
     >>> binary_focal(torch.tensor([2.0, -2.0]), torch.tensor([1.0, 1.0]))
     tensor([0.0005, 0.4125])
     """
-    validate.scores_and_targets(scores, targets)
-    z = upcast(scores)
-    t = targets.to(z.dtype)
-    log_p, log_not_p = logsigmoid(z), logsigmoid(-z)
-    yes: Tensor = -(gamma * log_not_p).exp() * log_p
-    no: Tensor = -(gamma * log_p).exp() * log_not_p
+    return binary_loss(scores, targets, value, slope, gamma=gamma, alpha=alpha)
+
+
+def value(
+    scores: Tensor, targets: Tensor, *, gamma: Parameter, alpha: Parameter | None
+) -> Tensor:
+    """Return t "yes" + (1 - t) "no"."""
+    fixed = isinstance(gamma, int | float) and isinstance(alpha, int | float | None)
+    if fixed and underived(scores) and hard(targets):
+        right = _right(scores * (2 * targets - 1), gamma)
+        if alpha is None:
+            return -right
+        weight = _weight(targets, alpha)
+        return -(weight * right if alpha not in (0, 1) else times_log(weight, right))
+    log_p, log_not_p = log_sigmoids(scores)
+    yes = focused(power(-scores, log_not_p, gamma), log_p)
+    no = focused(power(scores, log_p, gamma), log_not_p)
+    if alpha is not None:
+        yes, no = times_log(alpha, yes), times_log(1 - alpha, no)
+    return -mixed_log(targets, yes, no)
+
+
+def slope(
+    scores: Tensor, targets: Tensor, *, gamma: float, alpha: float | None
+) -> Tensor:
+    """Return the same mixture of the slopes, with dp / df = p (1 - p)."""
+    if hard(targets):
+        sign = 2 * targets - 1
+        pull = _pull(scores * sign, gamma) * sign
+        return pull if alpha is None else pull * _weight(targets, alpha)
+    yes, no = _pull(scores, gamma), -_pull(-scores, gamma)
     if alpha is not None:
         yes, no = alpha * yes, (1 - alpha) * no
-    return validate.explain_nan("scores", scores, t * yes + (1 - t) * no)
+    return torch.lerp(no, yes, targets)
+
+
+def _right(margin: Tensor, gamma: Any) -> Tensor:
+    """Return (1 - p)^gamma log p, p being the right answer's; not to be derived."""
+    return raised((-margin).sigmoid(), gamma) * logsigmoid(margin)
+
+
+def _pull(margin: Tensor, gamma: float) -> Tensor:
+    """Return the slope of -(1 - p)^gamma log p in the log-odds of p."""
+    p, not_p = margin.sigmoid(), (-margin).sigmoid()
+    # Never log 0: where 1 - p rounds to 1, p log p is less than is rounded away.
+    log_p = not_p.clamp(max=1 - torch.finfo(p.dtype).eps).neg_().log1p_()
+    return raised(not_p, gamma) * (gamma * p * log_p - not_p)
+
+
+def _weight(t: Tensor, alpha: Any) -> Tensor:
+    """Return alpha at "yes", 1 - alpha at "no", each as it is."""
+    return torch.lerp(t.new_tensor(1 - alpha), t.new_tensor(alpha), t)
 
 
 def binary_focal_ref(

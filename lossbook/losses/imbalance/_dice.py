@@ -4,7 +4,8 @@ import numpy as np
 import torch
 
 from lossbook import validate
-from lossbook.card import Arrays, LossCard, Param, Properties
+from lossbook.card import LossCard, Param, Properties
+from lossbook.losses.imbalance._masks import draw
 from lossbook.ops import soft_counts, upcast
 from lossbook.shapes import Masks, NpMasks, NpPerExample, Parameter, PerExample, Pixels
 
@@ -56,13 +57,6 @@ def dice_ref(
     return 1 - (overlap / whole)[..., 0], slope * p * (1 - p)
 
 
-def _draw(rng: np.random.Generator, n: int, classes: int) -> Arrays:
-    """Draw images of 6 pixels; one mask is empty, one full, one soft."""
-    targets = rng.integers(2, size=(n, 6)).astype(float)
-    targets[:3] = np.stack([np.zeros(6), np.ones(6), rng.random(6)])[:n]
-    return 3 * rng.normal(size=(n, 6)), targets
-
-
 CARD = LossCard(
     name="Dice loss",
     family="imbalance",
@@ -71,7 +65,7 @@ CARD = LossCard(
     ref=dice_ref,
     summary="One minus the overlap of the predicted and the true mask.",
     cite="milletari2016vnet",
-    draw=_draw,
+    draw=draw,
     params={
         "smooth": Param(default=1.0, low=0.0, high=10.0, meaning="smoothing, in pixels")
     },

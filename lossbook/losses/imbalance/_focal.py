@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from lossbook.card import Formula, LossCard, Param, Properties, SpecialCase
-from lossbook.ops import psi_loss
+from lossbook.ops import finite, focused, psi_loss
 from lossbook.shapes import (
     Labels,
     Logits,
@@ -41,12 +41,13 @@ def focal(logits: Logits, labels: Labels, *, gamma: Parameter = 2.0) -> PerExamp
 
 def psi(log_p: Tensor, log_not_p: Tensor, *, gamma: Parameter) -> Tensor:
     """Return -(1 - p)^gamma log p."""
-    return -(gamma * log_not_p).exp() * log_p
+    return -focused((gamma * log_not_p).exp(), log_p)
 
 
 def factor(log_p: Tensor, log_not_p: Tensor, *, gamma: Parameter) -> Tensor:
     """Return g(p) = (1 - p)^gamma (1 - gamma p log(p) / (1 - p))."""
-    ratio = log_p * (log_p - log_not_p).exp()  # p log(p) / (1 - p), -1 at p = 1
+    # p log(p) / (1 - p), -1 at p = 1
+    ratio = finite(log_p) * (log_p - log_not_p).exp()
     return (gamma * log_not_p).exp() * (1 - gamma * ratio)
 
 

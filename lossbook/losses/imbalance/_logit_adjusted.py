@@ -4,12 +4,12 @@ import math
 from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid
 
 from lossbook import validate
 from lossbook.card import LossCard, Param, Properties, SpecialCase
-from lossbook.ops import label_margin, over_classes, shifted, upcast
+from lossbook.ops import over_classes, psi_loss, upcast
 from lossbook.shapes import (
     Labels,
     Logits,
@@ -66,11 +66,19 @@ class LogitAdjusted:
         """
         validate.logits_and_labels(logits, labels)
         validate.has_classes(logits, len(self.counts), "counts")
-        z = upcast(logits)
-        log_prior = (self.counts / self.counts.sum()).log().to(z)
-        adjusted = shifted(z, over_classes(self.tau) * log_prior)
-        loss = -logsigmoid(label_margin(adjusted, labels))
-        return validate.explain_nan("logits", logits, loss)
+        log_prior = (self.counts / self.counts.sum()).log().to(upcast(logits))
+        offset = over_classes(self.tau) * log_prior
+        return psi_loss(logits, labels, psi, factor, bias=offset)
+
+
+def psi(log_p: Tensor, log_not_p: Tensor) -> Tensor:
+    """Return -log p."""
+    return -log_p
+
+
+def factor(log_p: Tensor, log_not_p: Tensor) -> Tensor:
+    """Return g(p) = 1."""
+    return torch.ones_like(log_p)
 
 
 def logit_adjusted_ref(

@@ -4,7 +4,8 @@ import numpy as np
 import torch
 
 from lossbook import validate
-from lossbook.card import Arrays, LossCard, Param, Properties, SpecialCase
+from lossbook.card import LossCard, Param, Properties, SpecialCase
+from lossbook.losses.imbalance._masks import draw
 from lossbook.ops import soft_counts, upcast
 from lossbook.shapes import Masks, NpMasks, NpPerExample, Parameter, PerExample, Pixels
 
@@ -73,13 +74,6 @@ def tversky_ref(
     return (errors / (overlap + errors))[..., 0], slope * p * (1 - p)
 
 
-def _draw(rng: np.random.Generator, n: int, classes: int) -> Arrays:
-    """Draw images of 6 pixels; one mask is empty, one full, one soft."""
-    targets = rng.integers(2, size=(n, 6)).astype(float)
-    targets[:3] = np.stack([np.zeros(6), np.ones(6), rng.random(6)])[:n]
-    return 3 * rng.normal(size=(n, 6)), targets
-
-
 CARD = LossCard(
     name="Tversky loss",
     family="imbalance",
@@ -88,7 +82,7 @@ CARD = LossCard(
     ref=tversky_ref,
     summary="One minus an overlap that prices both kinds of error separately.",
     cite="salehi2017tversky",
-    draw=_draw,
+    draw=draw,
     params={
         "alpha": Param(
             default=0.5, low=0.0, high=1.0, meaning="price of false positives"

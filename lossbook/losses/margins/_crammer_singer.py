@@ -3,12 +3,11 @@
 import math
 
 import numpy as np
-import torch
+from torch import Tensor
 from torch.nn.functional import relu
 
-from lossbook import validate
 from lossbook.card import LossCard, Properties
-from lossbook.ops import at_label, upcast
+from lossbook.ops import below, rival_max
 from lossbook.shapes import Labels, Logits, NpLabels, NpLogits, NpPerExample, PerExample
 
 
@@ -33,12 +32,17 @@ def crammer_singer(logits: Logits, labels: Labels) -> PerExample:
     >>> crammer_singer(torch.tensor([[2.0, 0.0, 1.5]]), torch.tensor([0]))
     tensor([0.5000])
     """
-    validate.logits_and_labels(logits, labels)
-    z = upcast(logits)
-    # A finite stand-in for the label's own: there may be no rival to compare with.
-    rivals = z.scatter(-1, labels[..., None].long(), torch.finfo(z.dtype).min / 4)
-    loss = relu(1 + (rivals.amax(-1) - at_label(z, labels)))
-    return validate.explain_nan("logits", z, loss)
+    return rival_max(logits, labels, value, slope)
+
+
+def value(margin: Tensor) -> Tensor:
+    """Return max(0, 1 - m)."""
+    return relu(1 - margin)
+
+
+def slope(margin: Tensor) -> Tensor:
+    """Return -1 below the margin 1, else 0."""
+    return -below(margin, 1)
 
 
 def crammer_singer_ref(

@@ -3,12 +3,11 @@
 import math
 
 import numpy as np
-import torch
+from torch import Tensor
 from torch.nn.functional import relu
 
-from lossbook import validate
 from lossbook.card import Formula, LossCard, Properties
-from lossbook.ops import upcast
+from lossbook.ops import margin_loss
 from lossbook.shapes import NpPerExample, NpScores, NpSigns, PerExample, Scores, Signs
 
 
@@ -32,10 +31,19 @@ def modified_huber(scores: Scores, signs: Signs) -> PerExample:
     >>> modified_huber(torch.tensor([2.0, 0.5, -2.0]), torch.tensor([1, 1, 1]))
     tensor([0.0000, 0.2500, 8.0000])
     """
-    validate.scores_and_signs(scores, signs)
-    margin = upcast(scores) * signs
-    loss = torch.where(margin < -1, -4 * margin, relu(1 - margin).square())
-    return validate.explain_nan("scores", scores, loss)
+    return margin_loss(scores, signs, value, slope)
+
+
+def value(margin: Tensor) -> Tensor:
+    """Return c (2 s - c): s = max(0, 1 - m), what is lacking, c = min(s, 2)."""
+    short = relu(1 - margin)
+    near = short.clamp(max=2)
+    return near * (2 * short - near)
+
+
+def slope(margin: Tensor) -> Tensor:
+    """Return -2 min(s, 2)."""
+    return -2 * (1 - margin).clamp(0, 2)
 
 
 def modified_huber_ref(

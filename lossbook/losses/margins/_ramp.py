@@ -1,10 +1,11 @@
 """Ramp loss: the hinge, cut off where it is high. Chapter: surrogates."""
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from lossbook import validate
 from lossbook.card import Formula, LossCard, Properties
-from lossbook.ops import upcast
+from lossbook.ops import margin_loss
 from lossbook.shapes import NpPerExample, NpScores, NpSigns, PerExample, Scores, Signs
 
 
@@ -29,9 +30,19 @@ def ramp(scores: Scores, signs: Signs) -> PerExample:
     >>> ramp(torch.tensor([2.0, 0.5, -2.0]), torch.tensor([1, 1, 1]))
     tensor([0.0000, 0.2500, 1.0000])
     """
-    validate.scores_and_signs(scores, signs)
-    loss = ((1 - upcast(scores) * signs) / 2).clamp(0, 1)
-    return validate.explain_nan("scores", scores, loss)
+    return margin_loss(scores, signs, value, slope)
+
+
+def value(margin: Tensor) -> Tensor:
+    """Return (1 - m) / 2, kept between 0 and 1."""
+    return ((1 - margin) / 2).clamp(0, 1)
+
+
+def slope(margin: Tensor) -> Tensor:
+    """Return -1/2 between the margins -1 and 1, else 0."""
+    lacking = 1 - margin
+    between = torch.eq(lacking.clamp(0, 2), lacking, out=torch.empty_like(margin))
+    return between / -2
 
 
 def ramp_ref(scores: NpScores, signs: NpSigns) -> tuple[NpPerExample, NpScores]:

@@ -1,11 +1,10 @@
 """Savage loss: the Brier score as a function of the margin. Chapter: surrogates."""
 
 import numpy as np
-from torch.nn.functional import logsigmoid
+from torch import Tensor
 
-from lossbook import validate
 from lossbook.card import Formula, LossCard, Properties
-from lossbook.ops import upcast
+from lossbook.ops import margin_loss, sigmoid
 from lossbook.shapes import NpPerExample, NpScores, NpSigns, PerExample, Scores, Signs
 
 
@@ -29,10 +28,17 @@ def savage(scores: Scores, signs: Signs) -> PerExample:
     >>> savage(torch.tensor([2.0, -2.0]), torch.tensor([1, 1]))
     tensor([0.0142, 0.7758])
     """
-    validate.scores_and_signs(scores, signs)
-    # Through the logarithm: the slope of sigmoid itself is lost where it rounds to 1.
-    loss = (2 * logsigmoid(-upcast(scores) * signs)).exp()
-    return validate.explain_nan("scores", scores, loss)
+    return margin_loss(scores, signs, value, slope)
+
+
+def value(margin: Tensor) -> Tensor:
+    """Return w^2, w being the probability of the wrong class."""
+    return sigmoid(-margin).square()
+
+
+def slope(margin: Tensor) -> Tensor:
+    """Return -2 w^2 (1 - w)."""
+    return -2 * sigmoid(-margin).square() * sigmoid(margin)
 
 
 def savage_ref(scores: NpScores, signs: NpSigns) -> tuple[NpPerExample, NpScores]:

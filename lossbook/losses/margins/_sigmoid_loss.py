@@ -1,11 +1,10 @@
 """Sigmoid loss: a smooth 0/1 loss. Chapter: surrogates."""
 
 import numpy as np
-from torch.nn.functional import logsigmoid
+from torch import Tensor
 
-from lossbook import validate
 from lossbook.card import Formula, LossCard, Properties
-from lossbook.ops import upcast
+from lossbook.ops import margin_loss, sigmoid
 from lossbook.shapes import NpPerExample, NpScores, NpSigns, PerExample, Scores, Signs
 
 
@@ -29,10 +28,17 @@ def sigmoid_loss(scores: Scores, signs: Signs) -> PerExample:
     >>> sigmoid_loss(torch.tensor([2.0, -2.0]), torch.tensor([1, 1]))
     tensor([0.1192, 0.8808])
     """
-    validate.scores_and_signs(scores, signs)
-    # Through the logarithm: the slope of sigmoid itself is lost where it rounds to 1.
-    loss = logsigmoid(-upcast(scores) * signs).exp()
-    return validate.explain_nan("scores", scores, loss)
+    return margin_loss(scores, signs, value, slope)
+
+
+def value(margin: Tensor) -> Tensor:
+    """Return w, the probability of the wrong class."""
+    return sigmoid(-margin)
+
+
+def slope(margin: Tensor) -> Tensor:
+    """Return -w (1 - w)."""
+    return -sigmoid(-margin) * sigmoid(margin)
 
 
 def sigmoid_loss_ref(scores: NpScores, signs: NpSigns) -> tuple[NpPerExample, NpScores]:

@@ -3,12 +3,11 @@
 import math
 
 import numpy as np
-import torch
+from torch import Tensor
 from torch.nn.functional import relu
 
-from lossbook import validate
 from lossbook.card import Formula, LossCard, Properties
-from lossbook.ops import upcast
+from lossbook.ops import margin_loss
 from lossbook.shapes import NpPerExample, NpScores, NpSigns, PerExample, Scores, Signs
 
 
@@ -33,11 +32,19 @@ def smooth_hinge(scores: Scores, signs: Signs) -> PerExample:
     >>> smooth_hinge(torch.tensor([2.0, 0.5, -2.0]), torch.tensor([1, 1, 1]))
     tensor([0.0000, 0.1250, 2.5000])
     """
-    validate.scores_and_signs(scores, signs)
-    margin = upcast(scores) * signs
-    rounded = relu(1 - margin).square() / 2
-    loss = torch.where(margin <= 0, 0.5 - margin, rounded)
-    return validate.explain_nan("scores", scores, loss)
+    return margin_loss(scores, signs, value, slope)
+
+
+def value(margin: Tensor) -> Tensor:
+    """Return c (s - c / 2): s = max(0, 1 - m), what is lacking, c = min(s, 1)."""
+    short = relu(1 - margin)
+    near = short.clamp(max=1)
+    return near * (short - near / 2)
+
+
+def slope(margin: Tensor) -> Tensor:
+    """Return -min(s, 1)."""
+    return -(1 - margin).clamp(0, 1)
 
 
 def smooth_hinge_ref(scores: NpScores, signs: NpSigns) -> tuple[NpPerExample, NpScores]:

@@ -3,10 +3,10 @@
 import math
 
 import numpy as np
+from torch import Tensor
 
-from lossbook import validate
 from lossbook.card import Formula, LossCard, Properties
-from lossbook.ops import upcast
+from lossbook.ops import margin_loss
 from lossbook.shapes import NpPerExample, NpScores, NpSigns, PerExample, Scores, Signs
 
 
@@ -31,9 +31,17 @@ def squared(scores: Scores, signs: Signs) -> PerExample:
     >>> squared(torch.tensor([2.0, 0.5, -2.0]), torch.tensor([1, 1, 1]))
     tensor([1.0000, 0.2500, 9.0000])
     """
-    validate.scores_and_signs(scores, signs)
-    loss = (1 - upcast(scores) * signs).square()
-    return validate.explain_nan("scores", scores, loss)
+    return margin_loss(scores, signs, value, slope)
+
+
+def value(margin: Tensor) -> Tensor:
+    """Return (1 - m)^2."""
+    return (1 - margin).square()
+
+
+def slope(margin: Tensor) -> Tensor:
+    """Return -2 (1 - m)."""
+    return -2 * (1 - margin)
 
 
 def squared_ref(scores: NpScores, signs: NpSigns) -> tuple[NpPerExample, NpScores]:

@@ -3,11 +3,11 @@
 import math
 
 import numpy as np
+from torch import Tensor
 from torch.nn.functional import relu
 
-from lossbook import validate
 from lossbook.card import Formula, LossCard, Properties
-from lossbook.ops import upcast
+from lossbook.ops import margin_loss
 from lossbook.shapes import NpPerExample, NpScores, NpSigns, PerExample, Scores, Signs
 
 
@@ -29,9 +29,17 @@ def squared_hinge(scores: Scores, signs: Signs) -> PerExample:
     >>> squared_hinge(torch.tensor([2.0, 0.5, -2.0]), torch.tensor([1, 1, 1]))
     tensor([0.0000, 0.2500, 9.0000])
     """
-    validate.scores_and_signs(scores, signs)
-    short = relu(1 - upcast(scores) * signs)
-    return validate.explain_nan("scores", scores, short.square())
+    return margin_loss(scores, signs, value, slope)
+
+
+def value(margin: Tensor) -> Tensor:
+    """Return max(0, 1 - m)^2."""
+    return relu(1 - margin).square()
+
+
+def slope(margin: Tensor) -> Tensor:
+    """Return -2 max(0, 1 - m)."""
+    return -2 * relu(1 - margin)
 
 
 def squared_hinge_ref(

@@ -3,12 +3,11 @@
 import math
 
 import numpy as np
-import torch
+from torch import Tensor
 from torch.nn.functional import relu
 
-from lossbook import validate
 from lossbook.card import LossCard, Properties
-from lossbook.ops import at_label, upcast
+from lossbook.ops import below, rival_sum
 from lossbook.shapes import Labels, Logits, NpLabels, NpLogits, NpPerExample, PerExample
 
 
@@ -34,13 +33,17 @@ def weston_watkins(logits: Logits, labels: Labels) -> PerExample:
     >>> weston_watkins(torch.tensor([[1.0, 0.5, 2.0]]), torch.tensor([0]))
     tensor([2.5000])
     """
-    validate.logits_and_labels(logits, labels)
-    z = upcast(logits)
-    # A finite stand-in for -inf: that of a rival must not meet that of the label.
-    rivals = z.clamp(min=torch.finfo(z.dtype).min / 4)
-    lacking = relu(1 + (rivals - at_label(z, labels)[..., None]))
-    loss = lacking.scatter(-1, labels[..., None].long(), 0.0).sum(-1)
-    return validate.explain_nan("logits", z, loss)
+    return rival_sum(logits, labels, value, slope)
+
+
+def value(margin: Tensor) -> Tensor:
+    """Return max(0, 1 - m)."""
+    return relu(1 - margin)
+
+
+def slope(margin: Tensor) -> Tensor:
+    """Return -1 below the margin 1, else 0."""
+    return -below(margin, 1)
 
 
 def weston_watkins_ref(

@@ -11,7 +11,9 @@ from lossbook.shapes import NpPerExample, NpScores, NpSigns, PerExample, Scores,
 def zero_one(scores: Scores, signs: Signs) -> PerExample:
     """Return 1 where score and sign disagree, else 0. A score of 0 is a mistake.
 
-    The gradient is zero wherever it exists, so this loss trains nothing.
+    The gradient is zero wherever it exists, so this loss trains nothing. The losses of
+    the two signs sum to 1 at every score but 0, where both are mistakes: there they
+    sum to 2.
 
     Args:
         scores: (...), one real number an example.
@@ -75,7 +77,7 @@ CARD = LossCard(
         convex=False,
         strictly_proper=False,
         calibrated=True,
-        symmetric=True,
+        symmetric=True,  # but at a score of exactly 0, where the sum is 2
         monotone=True,
         piecewise_constant=True,
         upper=1.0,

@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from lossbook.card import Formula, LossCard, Param, Properties, SpecialCase
-from lossbook.ops import psi_loss
+from lossbook.ops import psi_loss, times_log
 from lossbook.shapes import (
     Labels,
     Logits,
@@ -62,7 +62,7 @@ def psi(
     log_zero: Parameter,
 ) -> Tensor:
     """Return -alpha log p - beta A (1 - p)."""
-    return -alpha * log_p - beta * log_zero * log_not_p.exp()
+    return -times_log(alpha, log_p) - beta * log_zero * log_not_p.exp()
 
 
 def factor(
