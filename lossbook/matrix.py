@@ -64,12 +64,11 @@ class Condition:
     test_share: float | None = None
 
 
-_MODEL = {"hidden": (64,), "batch_size": 128, "epochs": 60}
+_MODEL: dict[str, Any] = {"hidden": (64,), "batch_size": 128, "epochs": 60}
 _DIGITS = {**_MODEL, "data": "digits"}
 # Of the digits, the test part. Damage is drawn anew for each seed and lowers the
 # correlation of overlapping splits: the share is that of the split before it.
 _SHARE = 597 / 1797
-_SPLIT = {"fields": _DIGITS, "test_share": _SHARE}
 
 
 def _noisy(noise: str, rate: float) -> Condition:
@@ -130,7 +129,8 @@ CONDITIONS: Mapping[str, Condition] = MappingProxyType(
             Condition(
                 name="clean",
                 about="Digits: 1200 training examples of 10 classes, 597 to test.",
-                **_SPLIT,
+                fields=_DIGITS,
+                test_share=_SHARE,
             ),
             *(_noisy("symmetric", rate) for rate in (0.2, 0.4, 0.6)),
             _noisy("pair", 0.4),
@@ -386,7 +386,7 @@ class _Found:
         """Train what is not there yet."""
         new = [c for c in dict.fromkeys(configs) if c not in self.by_config]
         if new:
-            rows = self.sweep(new).to_dict("records")
+            rows: list[Any] = self.sweep(new).to_dict("records")
             self.by_config |= dict(zip(new, rows, strict=True))
 
     def rows(self, wanted: Sequence[tuple[str, Config]], stage: str) -> "pd.DataFrame":

@@ -239,7 +239,8 @@ def read_file(path: Path) -> "pd.DataFrame":
 def write(study: AnyStudy, frame: "pd.DataFrame", path: Path) -> "pd.DataFrame":
     """Store the rows of a study, with what they were made with."""
     made = frame.copy()
-    made.attrs = provenance(study)
+    made.attrs.clear()
+    made.attrs.update(provenance(study))
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(f".{os.getpid()}.part")
     made.to_parquet(part, index=False)

@@ -178,7 +178,7 @@ def nothing_shown(tuned: pd.DataFrame) -> Iterator[str]:
         yield "Trainings that left the finite numbers, and count for nothing: " + (
             "; ".join(
                 f"{row.loss} under {row.condition}, {row.failed}"
-                for row in failed.itertuples()
+                for row in lines_of(failed)
             )
             + "."
         )
@@ -210,7 +210,7 @@ def legend() -> str:
 def heat_map(tuned: pd.DataFrame) -> str:
     """A drawing: a row a loss, a column a condition."""
     conditions = list(tuned["condition"].unique())
-    cells = {(row.loss, row.condition): row for row in tuned.itertuples()}
+    cells = {(row.loss, row.condition): row for row in lines_of(tuned)}
     families = [
         (family, [card.key for card in cards])
         for family, cards in catalogue.by_family(
@@ -320,7 +320,7 @@ def table(rows: pd.DataFrame, tuned: pd.DataFrame, name: str) -> str:
     ]
     ranked = shown.sort_values("mean", ascending=not matrix.METRICS[metric])
     body = []
-    for row in ranked.itertuples():
+    for row in lines_of(ranked):
         own = means.loc[row.loss]
         mark = {True: UP, False: DOWN}.get(row.better, "")
         tested = not math.isnan(row.low)
@@ -347,6 +347,11 @@ def table(rows: pd.DataFrame, tuned: pd.DataFrame, name: str) -> str:
         f'<table class="lb-sortable"><thead><tr>{titles}</tr></thead>'
         f"<tbody>{''.join(body)}</tbody></table></div>"
     )
+
+
+def lines_of(frame: pd.DataFrame) -> Iterator[Any]:
+    """The rows, with the columns as attributes."""
+    yield from frame.itertuples()
 
 
 def _others(metric: str, severity: bool) -> list[str]:
