@@ -109,7 +109,8 @@ def _matrix(options: argparse.Namespace) -> int:
         print(f"\n{name}: {metric.replace('_', ' ')} ({better} is better)")
         print(f"  {matrix.CONDITIONS[str(name)].about}")
         ranked = part.sort_values("mean", ascending=not matrix.METRICS[metric])
-        for row in ranked.itertuples():
+        rows_of: list[Any] = list(ranked.itertuples())
+        for row in rows_of:
             print(f"  {_cell(row)}".rstrip())
     return 0
 

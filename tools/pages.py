@@ -13,7 +13,7 @@ import pandas as pd
 from nbformat import NotebookNode
 
 from benchmarks import cases, families, store
-from tools import api, catalogue, notebooks
+from tools import api, catalogue, matrix_page, notebooks
 from tools.markdown import page, table
 from tools.paths import CONSTRAINTS
 
@@ -68,6 +68,7 @@ def generate(shown: Shown) -> dict[Path, str]:
         FOLDER / "speed.md": speed_page(store.read()),
         FOLDER / "times.md": times_page(seconds_of(shown)),
         FOLDER / "environment.md": environment_page(),
+        FOLDER / "results.md": matrix_page.text(),
         **catalogue.generate(),
         **api.generate(),
     }
