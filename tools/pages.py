@@ -13,7 +13,7 @@ import pandas as pd
 from nbformat import NotebookNode
 
 from benchmarks import cases, store
-from tools import api, catalogue, notebooks
+from tools import api, catalogue, datasets, notebooks
 from tools.markdown import page, table
 from tools.paths import CONSTRAINTS
 
@@ -69,6 +69,7 @@ def generate(shown: Shown) -> dict[Path, str]:
         FOLDER / "times.md": times_page(seconds_of(shown)),
         FOLDER / "environment.md": environment_page(),
         **catalogue.generate(),
+        **datasets.generate(),
         **api.generate(),
     }
 
