@@ -22,7 +22,13 @@ from lossbook.data._gaussians import (
     two_gaussians,
 )
 from lossbook.data._long_tail import long_tail_counts, subsample
-from lossbook.data._noise import flip, instance_noise, pair_noise, symmetric_noise
+from lossbook.data._noise import (
+    flip,
+    instance_noise,
+    observed_noise,
+    pair_noise,
+    symmetric_noise,
+)
 from lossbook.data._plane import moons, rings, spirals
 from lossbook.data._real import breast_cancer, diabetes, digits, iris, wine
 from lossbook.data._special import long_servedio, ordinal
@@ -51,6 +57,7 @@ __all__ = [
     "long_tail_counts",
     "mnist",
     "moons",
+    "observed_noise",
     "ordered_costs",
     "ordinal",
     "pair_noise",
