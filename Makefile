@@ -5,6 +5,7 @@
 #   make test                          everything that must hold
 #   make notebooks NOTEBOOKS=book/...  execute and store some notebooks (default: all)
 #   make bench BENCH="--only focal"    measure some losses (default: all)
+#   make bench BENCH="--only lockstep" time sweeps of trainings
 #   make mutants LOSSES="focal gce"    plant slips in some losses (default: all)
 #   make scale SCALE="--workers 4"     a sweep on a cluster (default: 2 workers)
 #   make repository URL=https://...    write the repository's address everywhere
