@@ -388,3 +388,24 @@ def test_standardizing_keeps_what_is_known_of_the_labels():
     first, second = data.standardized(noisy.take(np.arange(20)), noisy)
     np.testing.assert_array_equal(first.clean, noisy.clean[:20])
     np.testing.assert_array_equal(second.posterior, noisy.posterior)
+
+
+@pytest.mark.parametrize("make", [data.symmetric_noise, data.pair_noise])
+def test_the_noise_that_was_made_is_observed(make):
+    labels = np.repeat(np.arange(4), 100)
+    clean = data.Task(inputs=np.zeros((400, 1)), labels=labels)
+    noisy = data.flip(clean, make(4, 0.3), rng=np.random.default_rng(0))
+    np.testing.assert_allclose(data.observed_noise(noisy, classes=4), make(4, 0.3))
+
+
+def test_observed_noise_counts_from_truth_to_label():
+    """An asymmetric case: half of class 0 is called 2, and nobody else moves."""
+    labels, clean = np.array([0, 2, 1, 1, 2, 2]), np.array([0, 0, 1, 1, 2, 2])
+    task = data.Task(inputs=np.zeros((6, 1)), labels=labels, clean=clean)
+    wanted = np.eye(4)
+    wanted[0] = [0.5, 0, 0.5, 0]
+    np.testing.assert_array_equal(data.observed_noise(task, classes=4), wanted)
+    plain = data.Task(inputs=task.inputs, labels=labels)
+    np.testing.assert_array_equal(data.observed_noise(plain, classes=3), np.eye(3))
+    with pytest.raises(ValueError, match="more than the largest label, 2, got 2"):
+        data.observed_noise(task, classes=2)
