@@ -14,6 +14,7 @@ installed.
 """
 
 import argparse
+import importlib
 import importlib.util
 import logging
 import sys
@@ -98,13 +99,13 @@ class Plan:
     rates: tuple[float, ...] = RATES
     sample: int = 24
     lightning: int = 6
-    rounds: int = 3
+    rounds: int = 2
     growing: tuple[int, ...] = (1, 5, 10, 25, 50)
     classes: tuple[int, ...] = (2, 10, 50, 200)
 
     def configs(self, **changed: Any) -> list[Config]:
         """All trainings of the main table, or of a part of it."""
-        options = {
+        options: dict[str, Any] = {
             "loss": list(self.losses),
             "noise": "symmetric",
             "noise_rate": list(self.rates),
@@ -205,7 +206,7 @@ def with_lightning(configs: Sequence[Config]) -> list[float]:
     """Train one network after the other with Lightning's trainer, nothing shown."""
     import lightning
 
-    class Module(lightning.LightningModule):  # type: ignore[misc, name-defined]
+    class Module(lightning.LightningModule):
         def __init__(self, config: Config, model: nn.Module, steps: int) -> None:
             super().__init__()
             self.config, self.model, self.steps = config, model, steps
@@ -415,13 +416,15 @@ def row(
 @contextmanager
 def quiet() -> Any:
     """One thread, and no advice of Lightning's; its settings are meant."""
+    if importlib.util.find_spec("lightning"):
+        importlib.import_module("lightning.pytorch")  # it sets its logger's level
     logger = logging.getLogger("lightning.pytorch")
     level, threads = logger.level, torch.get_num_threads()
     logger.setLevel(logging.ERROR)
     torch.set_num_threads(1)
     try:
         with warnings.catch_warnings():
-            if "lightning" in sys.modules or importlib.util.find_spec("lightning"):
+            if "lightning" in sys.modules:
                 warnings.simplefilter("ignore")
             yield
     finally:
