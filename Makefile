@@ -6,7 +6,7 @@
 #   make notebooks NOTEBOOKS=book/...  execute and store some notebooks (default: all)
 #   make bench BENCH="--only focal"    measure some losses (default: all)
 #   make results RESULTS="matrix"      compute some stored studies (default: all)
-#   make mutants LOSSES="focal gce"    plant slips in some losses (default: all)
+#   make mutants LOSSES="focal noise"  plant slips in losses or families (default: all)
 #   make scale SCALE="--workers 4"     a sweep on a cluster (default: 2 workers)
 #   make repository URL=https://...    write the repository's address everywhere
 

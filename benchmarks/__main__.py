@@ -4,7 +4,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import cases, measure, store
+import pandas as pd
+
+from benchmarks import cases, families, measure, store
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -16,19 +18,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.quick and options.to == store.STORED:
         parser.error("--quick is no measurement to keep: give --to another file")
-    chosen = cases.subjects()
+    chosen, families_chosen = cases.subjects(), list(families.CASES)
     if options.only:
         chosen = [each for each in chosen if wanted(each.name, options.only)]
+        families_chosen = [
+            each
+            for each in families_chosen
+            if any(word in f"{each.name} {each.subject}" for word in options.only)
+        ]
+    if not families_chosen and [each.name for each in chosen] == [cases.BASELINE]:
+        parser.error(f"no loss has {' or '.join(options.only)} in its name")
     rows = []
-    for size in cases.QUICK if options.quick else cases.SIZES:
-        print(f"-- {size.n} x {size.classes}, {len(chosen)} subjects", flush=True)
-        rows += measure.rows_of(size, chosen)
+    if len(chosen) > 1:
+        for size in cases.QUICK if options.quick else cases.SIZES:
+            print(f"-- {size.n} x {size.classes}, {len(chosen)} subjects", flush=True)
+            rows += measure.rows_of(size, chosen)
+    for case in families_chosen:
+        print(f"-- {case.name}", flush=True)
+        rows += measure.rows_of_case(case, options.quick)
+    frame = store.frame_of(rows)
+    show(frame)
     if options.only:
-        rows += store.others(rows, options.to)
-    frame = store.write(rows, options.to)
-    print(store.summary(frame).round(2).to_string())
+        try:
+            frame = store.frame_of([*rows, *store.others(rows, options.to)])
+        except ValueError as error:
+            print(f"not stored: {error}")
+            return 0
+    store.write(frame, options.to)
     print(f"stored in {options.to}")
     return 0
+
+
+def show(frame: pd.DataFrame) -> None:
+    """Print what was measured, and what could not be."""
+    for table in (store.summary(frame), store.cases_table(frame)):
+        if len(table):
+            print(table.round(2).to_string(na_rep=""))
+    for name in families.absent(frame):
+        print(f"not installed here, not measured: {name}")
 
 
 def wanted(name: str, words: Sequence[str]) -> bool:

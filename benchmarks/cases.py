@@ -1,20 +1,18 @@
 """What is measured: every loss of the catalogue with examples of its own, and peers."""
 
 import importlib
-import inspect
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from typing import Any
 
-import pandas as pd
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from benchmarks.store import loss_key
 from lossbook.card import LossCard
-from lossbook.experiment import code_key
 from lossbook.losses import CATALOGUE
 
 Loss = Callable[[Tensor, Tensor], Tensor]  # (scores, truth) -> losses, or their mean
@@ -79,12 +77,11 @@ def subjects() -> list[Subject]:
 
 def of_card(card: LossCard) -> Subject:
     """A loss of the catalogue."""
-    module = Path(inspect.getfile(card.fn))
     return Subject(
         f"{OURS}{card.key}",
         card.kind,
         lambda classes: card.make(classes, **card.defaults()),
-        code_key([module]),
+        loss_key(card.fn.__module__),
     )
 
 
@@ -108,47 +105,25 @@ def peers() -> list[Subject]:
         Subject(f"torch {name}", kind, partial(_same, loss), torch.__version__)
         for name, (kind, loss) in torchs.items()
     ]
+    fvcore = peer("fvcore")
+    if fvcore is not None:
+        focal = partial(_same, peer("fvcore.nn").sigmoid_focal_loss)
+        name = "fvcore sigmoid_focal_loss"
+        found.append(Subject(name, "binary", focal, fvcore.__version__))
+    return found
+
+
+def peer(name: str) -> Any:
+    """Another library's module; None where it is not installed."""
     try:
         with warnings.catch_warnings():
-            # It scripts its losses when it is imported, and torch warns of that.
+            # Some script their losses when they are imported, and torch warns of that.
             warnings.simplefilter("ignore", DeprecationWarning)
-            focal = importlib.import_module("fvcore.nn").sigmoid_focal_loss
-    except ImportError:  # not among the packages of `make`
-        return found
-    version = importlib.import_module("fvcore").__version__
-    return [
-        *found,
-        Subject("fvcore sigmoid_focal_loss", "binary", partial(_same, focal), version),
-    ]
+            return importlib.import_module(name)
+    except ImportError:
+        return None
 
 
 def _same(loss: Loss, classes: int) -> Loss:
     """A loss that needs no number of classes."""
     return loss
-
-
-def batch(size: Size, scale: float) -> tuple[Tensor, dict[str, Tensor]]:
-    """Logits, and the truth in each kind's form; the same in every run."""
-    rng = torch.Generator().manual_seed(0)
-    logits = scale * torch.randn(size.n, size.classes, generator=rng)
-    labels = torch.randint(size.classes, (size.n,), generator=rng)
-    others = torch.randn(size.n, size.classes, generator=rng)
-    truth = {"labels": labels, "targets": others.softmax(-1)}
-    if "binary" in size.kinds:
-        truth["binary"] = functional.one_hot(labels, size.classes).to(logits.dtype)
-        truth["margin"] = 2 * truth["binary"] - 1
-    return logits.requires_grad_(), truth
-
-
-def changed(frame: pd.DataFrame) -> list[str]:
-    """The measured losses whose code is not the measured one any more, or gone."""
-    now = {each.name: each.code for each in subjects()}
-    before = dict(zip(frame.subject, frame.code, strict=True))
-    ours = [name for name in before if name.startswith(OURS)]
-    return [name for name in ours if now.get(name) != before[name]]
-
-
-def missing(frame: pd.DataFrame) -> list[str]:
-    """The losses that were not measured."""
-    ours = [each.name for each in subjects() if each.name.startswith(OURS)]
-    return [name for name in ours if name not in set(frame.subject)]

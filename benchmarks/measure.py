@@ -14,15 +14,22 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.nn import functional
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.cases import BASELINE, Size, Subject, batch
+from benchmarks.cases import BASELINE, Size, Subject
+from benchmarks.families import Case, Scene
+from lossbook.losses import CATALOGUE
 
 LIMIT = "memory limit"
+ROUNDS = 5  # of a case
+NUMBERS = ("scale", "limit", "goal", "peak_goal")
 Step = Callable[[], object]
+Row = dict[str, Any]
 
 
-def rows_of(size: Size, chosen: list[Subject]) -> list[dict[str, Any]]:
+def rows_of(size: Size, chosen: list[Subject]) -> list[Row]:
     """One row a subject and scale, at a size."""
     steps: dict[tuple[str, float], Step] = {}
     about: dict[str, Subject] = {each.name: each for each in chosen}
@@ -39,20 +46,85 @@ def rows_of(size: Size, chosen: list[Subject]) -> list[dict[str, Any]]:
     with one_thread():
         seconds = least(steps, size.rounds)
         peaks = {key: peak_bytes(step) / units for key, step in steps.items()}
+    limit = seconds[LIMIT, size.scales[0]]
     return [
-        {
-            "subject": name,
-            "kind": about[name].kind if name in about else "",
-            "n": size.n,
-            "classes": size.classes,
-            "scale": scale,
-            "milliseconds": 1e3 * taken,
-            "ratio": taken / seconds[BASELINE, scale],
-            "peak": peaks[name, scale],
-            "code": about[name].code if name in about else "",
-        }
+        _row(
+            subject=name,
+            kind=about[name].kind if name in about else "",
+            n=size.n,
+            classes=size.classes,
+            scale=scale,
+            milliseconds=1e3 * taken,
+            ratio=taken / seconds[BASELINE, scale],
+            limit=taken / limit,
+            peak=peaks[name, scale],
+            code=about[name].code if name in about else "",
+        )
         for (name, scale), taken in seconds.items()
     ]
+
+
+def rows_of_case(case: Case, tiny: bool) -> list[Row]:
+    """One row for our loss, one for each rival: how much of its time ours takes."""
+    scene = case.make(tiny)
+    calls = {case.subject: scene.loss}
+    calls |= {each.name: each.loss for each in scene.rivals if each.loss is not None}
+    steps = {name: _gradients(loss, scene) for name, loss in calls.items()}
+    with one_thread():
+        seconds = least(steps, 1 if tiny else ROUNDS)
+        peaks = {name: peak_bytes(step) / scene.unit for name, step in steps.items()}
+    n, classes = scene.shape
+    ours = seconds[case.subject]
+    about = {each.name: each for each in scene.rivals}
+    return [
+        _row(
+            case=case.name,
+            subject=name,
+            kind=CATALOGUE[case.key].kind,
+            n=n,
+            classes=classes,
+            milliseconds=1e3 * seconds.get(name, float("nan")),
+            ratio=ours / seconds.get(name, float("nan")),
+            goal=about[name].goal if name in about else None,
+            peak=peaks.get(name, float("nan")),
+            peak_goal=None if name in about else scene.held,
+            code=about[name].version if name in about else case.code,
+        )
+        for name in [case.subject, *about]
+    ]
+
+
+def batch(size: Size, scale: float) -> tuple[Tensor, dict[str, Tensor]]:
+    """Logits, and the truth in each kind's form; the same in every run."""
+    rng = torch.Generator().manual_seed(0)
+    logits = scale * torch.randn(size.n, size.classes, generator=rng)
+    labels = torch.randint(size.classes, (size.n,), generator=rng)
+    others = torch.randn(size.n, size.classes, generator=rng)
+    truth = {"labels": labels, "targets": others.softmax(-1)}
+    if "binary" in size.kinds:
+        truth["binary"] = functional.one_hot(labels, size.classes).to(logits.dtype)
+        truth["margin"] = 2 * truth["binary"] - 1
+    return logits.requires_grad_(), truth
+
+
+def _row(**found: Any) -> Row:
+    """A row; what a kind of row has not is empty."""
+    return {"case": "", **dict.fromkeys(NUMBERS, float("nan")), **_numbers(found)}
+
+
+def _numbers(found: Row) -> Row:
+    return {name: float("nan") if v is None else v for name, v in found.items()}
+
+
+def _gradients(loss: Callable[[], torch.Tensor], scene: Scene) -> Step:
+    """The loss, and its gradients in the inputs."""
+
+    def step() -> None:
+        loss().backward()
+        for each in scene.inputs:
+            each.grad = None
+
+    return step
 
 
 def _step(loss: Callable[..., Any], logits: torch.Tensor, truth: torch.Tensor) -> Step:

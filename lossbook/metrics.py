@@ -21,6 +21,14 @@ def recall(predicted: np.ndarray, labels: np.ndarray, label: int = 1) -> np.ndar
 
     It is nan where no example is of this class.
 
+    Args:
+        predicted: (..., n), the decisions.
+        labels: (..., n), the true classes.
+        label: the class in question.
+
+    Returns:
+        (...), between 0 and 1.
+
     >>> recall(np.array([1, 0, 0]), np.array([1, 1, 0]))
     np.float64(0.5)
     """
@@ -31,6 +39,14 @@ def recall(predicted: np.ndarray, labels: np.ndarray, label: int = 1) -> np.ndar
 
 def precision(predicted: np.ndarray, labels: np.ndarray, label: int = 1) -> np.ndarray:
     """Return the share of predictions `label` that are right; nan if there are none.
+
+    Args:
+        predicted: (..., n), the decisions.
+        labels: (..., n), the true classes.
+        label: the class in question.
+
+    Returns:
+        (...), between 0 and 1.
 
     >>> precision(np.array([1, 1, 0]), np.array([1, 0, 0]))
     np.float64(0.5)
@@ -43,6 +59,13 @@ def precision(predicted: np.ndarray, labels: np.ndarray, label: int = 1) -> np.n
 def balanced_accuracy(predicted: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return the mean recall of two classes: 1/2 for whoever always says the same.
 
+    Args:
+        predicted: (..., n), the decisions, 0 or 1.
+        labels: (..., n), the true classes, 0 or 1.
+
+    Returns:
+        (...), between 0 and 1; nan if a class has no example.
+
     >>> balanced_accuracy(np.array([0, 0, 0]), np.array([1, 1, 0]))
     np.float64(0.5)
     """
@@ -51,6 +74,13 @@ def balanced_accuracy(predicted: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 def accuracy(predicted: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return the share of predictions that are right: (..., n) to (...).
+
+    Args:
+        predicted: (..., n), the decisions.
+        labels: (..., n), the true classes.
+
+    Returns:
+        (...), between 0 and 1.
 
     >>> accuracy(np.array([0, 2, 1]), np.array([0, 2, 2]))
     np.float64(0.6666666666666666)
@@ -64,6 +94,13 @@ def negative_log_likelihood(
     """Return the mean of -log p_y in nats: (..., n, C) to (...).
 
     Nothing is clipped: it is infinite where a label was given no probability.
+
+    Args:
+        probabilities: (..., n, C), of the classes.
+        labels: (..., n), the true classes.
+
+    Returns:
+        (...), 0 or more.
 
     >>> negative_log_likelihood(np.array([[0.5, 0.5], [0.25, 0.75]]), np.array([0, 0]))
     np.float64(1.0397207708399179)
@@ -343,6 +380,14 @@ def lca_height(
 
     Right predictions count, with 0. The height is that of the lowest common ancestor.
 
+    Args:
+        predicted: (..., n), the decisions.
+        labels: (..., n), the true classes.
+        hierarchy: the tree over the classes.
+
+    Returns:
+        (...), in edges, between 0 and the height of the tree.
+
     >>> tree = Hierarchy.from_nested([["cat", "dog"], "car"])
     >>> lca_height(np.array([0, 1, 2, 2]), np.array([0, 0, 0, 2]), tree)
     np.float64(0.75)
@@ -357,6 +402,14 @@ def mistake_severity(
 
     A model that makes more mistakes, but small ones, has a lower severity. So it is to
     be read together with the accuracy, or replaced by `lca_height`.
+
+    Args:
+        predicted: (..., n), the decisions.
+        labels: (..., n), the true classes.
+        hierarchy: the tree over the classes.
+
+    Returns:
+        (...), in edges.
 
     >>> tree = Hierarchy.from_nested([["cat", "dog"], "car"])
     >>> mistake_severity(np.array([0, 1, 2, 2]), np.array([0, 0, 0, 2]), tree)
@@ -398,6 +451,15 @@ def coarse_error(
     predicted: np.ndarray, labels: np.ndarray, hierarchy: Hierarchy, depth: int = 1
 ) -> np.ndarray:
     """Return the share of predictions in a wrong group at a depth: (..., n) to (...).
+
+    Args:
+        predicted: (..., n), the decisions.
+        labels: (..., n), the true classes.
+        hierarchy: the tree over the classes.
+        depth: how far the groups lie from the root.
+
+    Returns:
+        (...), between 0 and 1.
 
     >>> tree = Hierarchy.from_nested([["cat", "dog"], "car"])
     >>> coarse_error(np.array([0, 1, 2, 2]), np.array([0, 0, 0, 2]), tree)

@@ -192,10 +192,10 @@ def transition_matrix(transition: Any) -> Tensor:
     return matrix / sums[:, None]
 
 
-def losses(values: Any) -> None:
-    """Refuse what cannot be one loss an example, of at least one example."""
+def losses(values: Any, *, empty: bool = False) -> None:
+    """Refuse what cannot be one loss an example; of none, unless that will do."""
     _floating("losses", values)
-    if not values.numel():
+    if not empty and not values.numel():
         raise ValueError(
             "losses must hold at least one loss, as an empty batch has no mean, got "
             f"shape {tuple(values.shape)}"
@@ -233,7 +233,8 @@ def explain_nan(name: str, values: Tensor, result: Tensor) -> Tensor:
     """Return `result`; where it is nan because `values` was, say so instead.
 
     Only the result is read (one number an example): finite input costs no pass of its
-    own. Minus infinity is a legal logit, that of a class that is ruled out.
+    own. Minus infinity is a legal logit, that of a class that is ruled out; a row of
+    logits must leave one.
     """
     if not values_visible(values, result) or not result.numel():
         return result
@@ -246,6 +247,30 @@ def explain_nan(name: str, values: Tensor, result: Tensor) -> Tensor:
             f"{name} must be finite numbers (or -inf for a class that is ruled out), "
             f"got {_plain(values[where])} at {where}; the model's output had already "
             "left the numbers: lower the learning rate or look at its input"
+        )
+    if name == "logits" and (gone := values.isneginf().all(-1)).any():
+        row = tuple(int(i) for i in gone.nonzero()[0])
+        raise ValueError(
+            f"logits must leave at least one class possible, got -inf for all of them "
+            f"at {row}; mask fewer classes, or leave the example out"
+        )
+    return result
+
+
+def no_class_ruled_out(logits: Tensor, result: Tensor) -> Tensor:
+    """Return `result`; where it is not finite since a logit is -inf, say so instead.
+
+    For losses in which a class that cannot be has no limit.
+    """
+    result = explain_nan("logits", logits, result)
+    if not values_visible(logits, result) or bool(result.detach().isfinite().all()):
+        return result
+    gone = logits.isneginf()
+    if gone.any():
+        where = tuple(int(i) for i in gone.nonzero()[0])
+        raise ValueError(
+            f"logits must be finite numbers, got -inf at {where}; this loss cannot "
+            "rule a class out"
         )
     return result
 

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmarks import cases, measure, store
+from benchmarks import cases, families, measure, store
 from benchmarks.__main__ import main
 from lossbook.experiment import code_key
 from lossbook.losses import CATALOGUE
@@ -37,8 +37,8 @@ def test_every_loss_with_examples_is_measured(measured):
     assert names <= set(frame.subject)
     assert list(frame.columns) == store.COLUMNS
     assert (frame[frame.subject == cases.BASELINE].ratio == 1).all()
-    assert not cases.missing(frame)
-    assert not cases.changed(frame)
+    assert not families.missing(frame)
+    assert not families.changed(frame)
 
 
 def test_rows_carry_machine_versions_and_key(measured):
@@ -87,6 +87,81 @@ def test_the_key_is_that_of_the_timed_code(old, new, same, tmp_path):
     assert (code_key([before]) == code_key([after])) is same
 
 
+def test_the_keys_cover_what_serves_a_loss():
+    """A change of any of these must not go unseen."""
+    seen = {path.stem for path in store.SHARED}
+    assert {"kernels", "ops", "validate", "modes"} <= seen
+    for key, used in {
+        "supcon": {"_similarities", "_vectors"},
+        "HierarchicalCrossEntropy": {"_paths", "trees"},
+        "Sinkhorn": {"transport"},
+        "arcface": {"_cosines"},
+        "focal": set(),
+    }.items():
+        module = CATALOGUE[key].fn.__module__
+        own = module.rsplit(".")[-1]
+        assert {path.stem for path in store.files_of(module)} == {own, *used}
+
+
+def test_the_key_of_a_case_covers_what_the_case_uses():
+    text = families.source(families.hierarchy)
+    assert "def _on_tree(" in text
+    assert "def _ancestors(" in text
+    assert "def supcon(" not in text
+    assert len({case.code for case in families.CASES}) == len(families.CASES)
+
+
+@pytest.mark.parametrize("case", families.CASES, ids=lambda case: case.name)
+def test_rivals_give_the_same_numbers(case):
+    """The textbook forms here; `make peers` has the other libraries as well."""
+    scene = case.make(True)
+    rivals = [each for each in scene.rivals if each.loss and each.same]
+    assert rivals
+    loss = scene.loss()
+    gradients = torch.autograd.grad(loss, scene.inputs)
+    for each in rivals:
+        theirs = each.loss()
+        torch.testing.assert_close(
+            theirs, loss, rtol=1e-5, atol=1e-6, check_dtype=False
+        )
+        # A class of another library holds its own class vectors.
+        found = torch.autograd.grad(theirs, scene.inputs, allow_unused=True)
+        assert found[0] is not None
+        for of_ours, of_theirs in zip(gradients, found, strict=True):
+            if of_theirs is not None:
+                torch.testing.assert_close(of_theirs, of_ours, rtol=1e-3, atol=1e-5)
+
+
+def test_each_case_has_rows_with_goals(measured):
+    frame = store.read(measured)
+    for case in families.CASES:
+        rows = frame[frame.case == case.name].set_index("subject")
+        assert rows.ratio[case.subject] == 1
+        rivals = rows.drop(case.subject)
+        assert rivals.goal.notna().any()
+        there = rivals.milliseconds.notna()
+        ours = rows.milliseconds[case.subject]
+        expected = ours / rivals.milliseconds[there]
+        pd.testing.assert_series_equal(rivals.ratio[there], expected, check_names=False)
+
+
+def test_a_rival_that_is_not_installed_is_told(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(families, "peer", lambda name: None)
+    path = tmp_path / "bench.parquet"
+    assert main(["--quick", "--only", "SupCon", "--to", str(path)]) == 0
+    told = capsys.readouterr().out
+    assert "not installed here, not measured: pytorch_metric_learning SupCon" in told
+    assert "textbook, all pairs at once" in told
+    assert "not stored: a part can only join rows" in told
+    assert not path.exists()
+
+
+def test_a_word_that_names_nothing_is_refused(capsys, tmp_path):
+    with pytest.raises(SystemExit):
+        main(["--quick", "--only", "nothing", "--to", str(tmp_path / "b.parquet")])
+    assert "no loss has nothing in its name" in capsys.readouterr().err
+
+
 def test_a_part_joins_the_rows_of_the_same_code_only(measured, tmp_path, capsys):
     before = store.read(measured)
     assert main(["--quick", "--only", "focal", "--to", str(measured)]) == 0
@@ -94,6 +169,8 @@ def test_a_part_joins_the_rows_of_the_same_code_only(measured, tmp_path, capsys)
     assert list(after.subject) == list(before.subject)
     untouched = before.subject == "lossbook mae"
     pd.testing.assert_frame_equal(after[untouched], before[untouched])
+    assert main(["--quick", "--only", "InfoNCE", "--to", str(measured)]) == 0
+    assert list(store.read(measured).subject) == list(before.subject)
     after.attrs["key"] = "other"
     after.to_parquet(tmp_path / "other.parquet")
     for name in ("other", "none"):
@@ -111,6 +188,8 @@ def test_the_page_shows_ratios_and_their_code(measured):
     text = pages.speed_page(store.read(measured))
     assert "`lossbook focal`" in text
     assert "* - `torch cross_entropy`\n  - 1.00\n" in text
+    for case in families.CASES:
+        assert f"* - {case.name}, in units of {case.unit}\n" in text
     assert store.shared_key() in text
     assert "`make bench` renews" not in text
     assert "Changed since" not in text
@@ -139,7 +218,7 @@ def test_the_stored_rows_are_those_of_this_code():
         return
     key = frame.attrs["key"]
     assert key == store.shared_key(), "the kernels have changed: run `make bench`"
-    changed = cases.changed(frame)
+    changed = families.changed(frame)
     assert not changed, (
         f"{', '.join(changed)} changed: run `make bench`, or for these alone "
         "`make bench BENCH='--only NAME'`"

@@ -4,6 +4,8 @@ import re
 import subprocess
 import sys
 from functools import partial
+from importlib import import_module
+from inspect import isfunction
 from pathlib import Path
 
 import jaxtyping
@@ -46,6 +48,48 @@ def test_a_loss_documents_itself(key):
     text = fn.__doc__ + (call_of(fn).__doc__ if isinstance(fn, type) else "")
     for part in ("Args:", "Returns:", "Raises:", ">>> "):
         assert part in text, f"{key} has no {part} in its docstring"
+
+
+TOOLS = ("calibration", "metrics", "schedules", "weights")  # of which no card speaks
+
+
+def without_card():
+    """What stands beside the losses, such as decoders and miners, and the tools."""
+    for family in style.FAMILIES:
+        package = import_module(f"lossbook.losses.{family}")
+        for name in set(package.__all__) - set(CATALOGUE):
+            yield f"lossbook.{name}", getattr(package, name)
+    for name in TOOLS:
+        module = getattr(lossbook, name)
+        for key, each in vars(module).items():
+            own = getattr(each, "__module__", None) == module.__name__
+            if own and isfunction(each) and not key.startswith("_"):
+                yield f"lossbook.{name}.{key}", each
+
+
+WITHOUT_CARD = dict(sorted(without_card()))
+
+
+@pytest.mark.parametrize("name", WITHOUT_CARD)
+def test_what_has_no_card_documents_itself(name):
+    found = WITHOUT_CARD[name]
+    text = found.__doc__
+    if isinstance(found, type):
+        text += call_of(found).__doc__
+    for part in ("Args:", "Returns:", ">>> "):
+        assert part in text, f"{name} has no {part} in its docstring"
+
+
+@pytest.mark.parametrize("name", WITHOUT_CARD)
+def test_what_has_no_card_is_tested_by_name(name):
+    """By a test that calls it: no check of cards does."""
+    paths = (ROOT.parent / "tests").rglob("test_*.py")
+    *_, module, short = name.split(".")
+    called = (
+        rf"\b({module}|lossbook)\.{short}\b" if module in TOOLS else rf"\b{short}\b"
+    )
+    texts = (path.read_text() for path in paths if path.name != Path(__file__).name)
+    assert any(re.search(called, text) for text in texts), f"{name} has no test"
 
 
 @pytest.mark.parametrize("key", CATALOGUE)

@@ -405,8 +405,8 @@ def test_the_key_of_code_forgets_nothing_that_runs():
         "validate.py",
         "losses/hierarchy/_paths.py",
     } <= names
-    hashed = code._sources("lossbook.losses.hierarchy._hierarchical_cross_entropy")
-    hashed |= code._sources("lossbook.experiment")
+    hashed = code.sources("lossbook.losses.hierarchy._hierarchical_cross_entropy")
+    hashed |= code.sources("lossbook.experiment")
     assert not names - {str(path.relative_to(code.PACKAGE)) for path in hashed}
     assert not [path for path in hashed if path.name == "_focal.py"]
 

@@ -147,8 +147,8 @@ def properties_page(cards: Sequence[LossCard]) -> str:
             "- *Calibrated*: the outputs with the least expected loss predict the "
             "likeliest class.",
             "- *Symmetric*: the sum of the losses over all labels does not depend on "
-            "the outputs. The risk minimizer of such a loss withstands uniform label "
-            "noise {cite:p}`ghosh2017robust`.",
+            "the outputs, single points at a jump left aside. The risk minimizer of "
+            "such a loss withstands uniform label noise {cite:p}`ghosh2017robust`.",
             "- *Monotone*: a higher score of the true class never costs more.",
             "- *Shift invariant*: a constant added to all logits changes nothing.",
         ]

@@ -25,7 +25,16 @@ from typing import Any
 import pytest
 
 # What the losses and their tests import, but nothing of the package itself.
-WARM = ("numpy", "torch", "scipy.stats", "scipy.optimize", "sympy")
+WARM = (
+    "jaxtyping",
+    "lazy_loader",
+    "numpy",
+    "playwright.sync_api",
+    "scipy.optimize",
+    "scipy.stats",
+    "sympy",
+    "torch._dynamo",
+)
 LIMIT = 300  # seconds for the tests of one loss: what takes longer has no end
 
 
@@ -134,6 +143,7 @@ def forked(folder: Path, module: str, source: str, tests: Sequence[str]) -> int:
 
 def main() -> None:
     """Answer requests until there are no more."""
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # none is used here
     for name in WARM:
         importlib.import_module(name)
     with tempfile.TemporaryDirectory() as folder:

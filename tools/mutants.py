@@ -2,10 +2,10 @@
 
 `tools.slips` says what a slip is and where it is planted. Then the checks of
 `lossbook.check` run on the changed module's card, the cheap ones first, until one
-refuses it; then the examples in the module and the tests in `tests/losses` that name
-the loss, which hold what no card can say. What nothing refuses is a survivor: a gap in
-the checks, or a slip that changes nothing. The second kind is listed with its reason in
-`mutants.toml`.
+refuses it; then the examples in the module, the tests in `tests/losses` that name the
+loss and those of the fused forms, which hold what no card can say. What nothing
+refuses is a survivor: a gap in the checks, or a slip that changes nothing. The second
+kind is listed with its reason in `mutants.toml`.
 """
 
 import argparse
@@ -39,9 +39,22 @@ from tools.slips import CUT, Slip, slips
 LIST = Path(__file__).with_suffix(".toml")
 PROCESSES = 2
 NO_SLIP = "no slip"
+# The checks that take long, the longest last: they come after all others.
+DEAR = (
+    "gradcheck",
+    "recovery",
+    "autocast",
+    "device",
+    "transforms",
+    "gradgradcheck",
+    "properties",
+    "compiles",
+)
 SLOW = 10.0  # a mutant may take this many seconds more than the loss itself does
 
 CUTTER = f"\n\ndef {CUT}(value):\n    return value.detach()\n"
+# It holds what both forms of a loss must do, and finds the losses in the catalogue.
+OF_ALL = Path("tests", "test_kernels.py")
 # What pytest returns when all tests pass, and when there are none.
 PASSED = {0, 5}
 
@@ -77,7 +90,10 @@ class Cut:
 
     def __call__(self, value: Any) -> Any:
         """Return the value without its graph."""
-        if not getattr(value, "requires_grad", False):
+        import torch
+
+        hangs = getattr(value, "requires_grad", False) and torch.is_grad_enabled()
+        if not hangs:
             return value
         self.hung = True
         return value.detach()
@@ -91,6 +107,10 @@ def used_names(code: types.CodeType) -> set[str]:
 
 class Overdue(BaseException):
     """A mutant takes too long. No check catches it as an error of the loss."""
+
+
+class UnfitError(Exception):
+    """A check refuses the loss as it is, and so can judge no slip in it."""
 
 
 @contextmanager
@@ -110,6 +130,24 @@ def deadline(seconds: float) -> Iterator[None]:
 
 
 @contextmanager
+def calls_into(path: str) -> Iterator[set[str]]:
+    """Collect the names of a file's functions that are called, methods with class."""
+    found: set[str] = set()
+
+    def trace(frame: types.FrameType, event: str, argument: Any) -> None:
+        if frame.f_code.co_filename == path:
+            # Of what stands within a function, the function is named.
+            found.add(frame.f_code.co_qualname.split(".<locals>")[0])
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        yield found
+    finally:
+        sys.settrace(before)
+
+
+@contextmanager
 def kernels_at_work() -> Iterator[list[bool]]:
     """Collect, for each call of a loss that has a fused form, whether it served."""
     from lossbook import kernels
@@ -117,8 +155,8 @@ def kernels_at_work() -> Iterator[list[bool]]:
     usable = kernels.usable
     served: list[bool] = []
 
-    def watched(*arguments: Any) -> bool:
-        served.append(usable(*arguments))
+    def watched(*arguments: Any, **options: Any) -> bool:
+        served.append(usable(*arguments, **options))
         return bool(served[-1])
 
     with patch.object(kernels, "usable", watched):
@@ -181,8 +219,13 @@ class Trial:
         self.source = source
         self.tree = ast.parse(source)
         self.runs = [(one, form) for one in chosen for form in ("fused", "plain")]
-        self.cost = dict.fromkeys(self.runs, 1.0)
+        self.cost = {
+            run: float(DEAR.index(run[0].name) + 1 if run[0].name in DEAR else 0)
+            for run in self.runs
+        }
         self.kills: Counter[tuple[Any, ...]] = Counter()
+        # What a check never calls, it cannot judge. None: it judges nothing.
+        self.calls: dict[Any, set[str] | None] = {}
         self.matrices = frozenset(
             name
             for name, value in card.closed_over().items()
@@ -194,20 +237,56 @@ class Trial:
         """Yield the slips of this module, each with its code."""
         return slips(self.tree, self.matrices)
 
-    def baseline(self) -> str | None:
-        """Time each check on the loss as it is; return what refuses it, if any does.
+    def baseline(self, run: Any) -> str | None:
+        """Run a check on the loss as it is; return why it refuses it, if it does.
 
-        A loss that has no fused form is checked in the plain one alone from then on.
+        It takes the time of it, and notes what it calls: nothing to be judged, if it
+        was to check the fused form and the loss has none here.
         """
-        with kernels_at_work() as served:
-            for run in self.runs:
-                start = time.process_time()
-                if (found := self._refused(self.original.CARD, run)) is not None:
-                    return f"{run[0].name} ({run[1]}) refuses the loss: {found}"
-                self.cost[run] = time.process_time() - start
-        if not any(served):
-            self.runs = [run for run in self.runs if run[1] == "plain"]
+        start = time.process_time()
+        with (
+            kernels_at_work() as served,
+            calls_into(str(self.original.__file__)) as called,
+        ):
+            found = self._refused(self.original.CARD, run)
+        if found is not None:
+            return f"{run[0].name} ({run[1]}) refuses the loss: {found}"
+        self.cost[run] = time.process_time() - start
+        self.calls[run] = called if run[1] == "plain" or any(served) else None
         return None
+
+    @cached_property
+    def always(self) -> set[str]:
+        """What is called when the module is imported, and so counts for each check."""
+        module = types.ModuleType(f"{self.original.__name__}__again")
+        sys.modules[module.__name__] = module
+        path = str(self.original.__file__)
+        try:
+            with calls_into(path) as called:
+                exec(compile(self.source, path, "exec"), module.__dict__)
+        finally:
+            del sys.modules[module.__name__]
+        return called
+
+    def judges(self, run: Any, function: str) -> bool:
+        """True if a check calls a function, or may look at it."""
+        called = self.calls[run]
+        if called is None:
+            return False
+        if "cache" in self.source or run[0].name == "defaults":
+            return True
+        return function in called | self.always or function not in self.functions
+
+    @cached_property
+    def functions(self) -> set[str]:
+        """The names of the module's functions; of a method, its class's before it."""
+        return {
+            f"{top.name}.{part.name}" if part is not top else top.name
+            for top in self.tree.body
+            if isinstance(top, ast.FunctionDef | ast.ClassDef)
+            for part in (top, *top.body)
+            if isinstance(part, ast.FunctionDef)
+        }
 
     def killed_by(self, code: Any, function: str) -> str | None:
         """Return what sees that the code is not the loss, None if nothing does.
@@ -224,8 +303,7 @@ class Trial:
         cut = module.__dict__[CUT] = Cut()
         sys.modules[name] = module
         try:
-            with deadline(SLOW + 3 * sum(self.cost.values())):
-                killer = self._killed_by(code, function, module)
+            killer = self._killed_by(code, function, module)
             cuts_nothing = CUT in used_names(code) and not cut.hung
             return NO_SLIP if killer is None and cuts_nothing else killer
         except Overdue:
@@ -237,7 +315,8 @@ class Trial:
         self, code: Any, function: str, module: types.ModuleType
     ) -> str | None:
         try:
-            exec(code, module.__dict__)
+            with deadline(SLOW):
+                exec(code, module.__dict__)
             card = module.CARD
         except Exception:
             return "its import"
@@ -246,7 +325,13 @@ class Trial:
             return self.cost[run] / float(1 + self.kills[function, *run]) ** 2
 
         for run in sorted(self.runs, key=dear):
-            if self._refused(card, run) is not None:
+            if run not in self.calls and (problem := self.baseline(run)) is not None:
+                raise UnfitError(problem)
+            if not self.judges(run, function):
+                continue
+            with deadline(SLOW + 3 * self.cost[run]):
+                found = self._refused(card, run)
+            if found is not None:
                 self.kills[function, *run] += 1
                 return str(run[0].name)
         return None
@@ -264,6 +349,7 @@ class Trial:
             for path in sorted((ROOT / "tests" / "losses").glob("test_*.py"))
             if re.search(rf"\b{key}\b", path.read_text(encoding="utf-8"))
         ]
+        tests += [str(path) for path in (ROOT / OF_ALL,) if path.exists()]
         request = {"module": name, "source": source + CUTTER, "tests": tests}
         return tester(ROOT).status(request) not in PASSED
 
@@ -290,10 +376,15 @@ def examine(module: str, excluded: Sequence[str] = ()) -> Report:
     start = time.perf_counter()
     trial = Trial(module)
     report = Report(file_of(module))
-    problem = trial.baseline()
-    if problem is not None:
-        report.problems.append(problem)
-        return report
+    try:
+        _plant(trial, report, excluded)
+    except UnfitError as unfit:
+        report = Report(report.path, problems=[str(unfit)])
+    report.seconds = time.perf_counter() - start
+    return report
+
+
+def _plant(trial: Trial, report: Report, excluded: Sequence[str]) -> None:
     unseen = set(excluded)
     for slip, code in trial.slips():
         if slip.text in excluded:
@@ -314,8 +405,6 @@ def examine(module: str, excluded: Sequence[str] = ()) -> Report:
     report.problems += [
         f"mutants.toml excludes what is not planted: {t}" for t in unseen
     ]
-    report.seconds = time.perf_counter() - start
-    return report
 
 
 def file_of(module: str) -> str:
@@ -335,32 +424,41 @@ def exclusions() -> dict[str, list[str]]:
 
 
 def modules_of(keys: Sequence[str]) -> list[str]:
-    """Return the modules of these losses, of all without any."""
+    """Return the modules of these losses or families, of all losses without any."""
     from lossbook.losses import CATALOGUE
 
-    unknown = set(keys) - set(CATALOGUE)
+    families = {card.family for card in CATALOGUE.values()}
+    unknown = set(keys) - set(CATALOGUE) - families
     if unknown:
-        raise SystemExit(f"no loss is called {', '.join(sorted(unknown))}")
-    return [CATALOGUE[key].fn.__module__ for key in keys or CATALOGUE]
+        raise SystemExit(
+            f"no loss and no family is called {', '.join(sorted(unknown))}"
+        )
+    return [
+        card.fn.__module__
+        for key, card in CATALOGUE.items()
+        if not keys or key in keys or card.family in keys
+    ]
 
 
 def main(arguments: Sequence[str]) -> int:
     """Examine the losses named, all without a name; 1 if a slip survives."""
+    several = f"processes at a time (default: {PROCESSES})"
     made = argparse.ArgumentParser(prog="mutants", description="Plant slips.")
-    made.add_argument("losses", nargs="*", help="keys of the catalogue (default: all)")
+    made.add_argument("losses", nargs="*", help="losses or families (default: all)")
+    made.add_argument("--processes", type=int, default=PROCESSES, help=several)
     options = made.parse_args(arguments)
     modules, excluded = modules_of(options.losses), exclusions()
     stale = [f for f in excluded if not (ROOT / f).exists()]
     reports = []
     # A fresh process: torch does not survive a fork of a process that has used it.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(PROCESSES, mp_context=context) as pool:
+    with ProcessPoolExecutor(options.processes, mp_context=context) as pool:
         waiting = [
             pool.submit(examine, m, excluded.get(file_of(m), ())) for m in modules
         ]
-        for done in as_completed(waiting):
+        for count, done in enumerate(as_completed(waiting), start=1):
             report = done.result()
-            say(report.line())
+            say(f"{count}/{len(waiting)} {report.line()}")
             for slip in report.survivors:
                 say(f"   survived: {report.path}:{slip.line}: {slip.text}")
             reports.append(report)
@@ -375,10 +473,12 @@ def summarize(reports: Sequence[Report], stale: Sequence[str] = ()) -> int:
     survivors = sum(len(r.survivors) for r in ordered)
     for text in problems:
         say(f"problem: {text}")
-    planted, killed = (
-        sum(getattr(r, name) for r in ordered) for name in ("planted", "killed")
+    planted, killed, excluded = (
+        sum(getattr(r, name) for r in ordered)
+        for name in ("planted", "killed", "excluded")
     )
-    say(f"\n{planted} planted, {killed} killed, {survivors} survived")
+    more = f"; {excluded} not planted, since they change nothing" if excluded else ""
+    say(f"\n{planted} planted, {killed} killed, {survivors} survived{more}")
     return 1 if survivors or problems else 0
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 from nbformat import NotebookNode
 
-from benchmarks import cases, store
+from benchmarks import cases, families, store
 from tools import api, catalogue, matrix_page, notebooks
 from tools.markdown import page, table
 from tools.paths import CONSTRAINTS
@@ -190,7 +190,7 @@ def speed_page(frame: pd.DataFrame | None) -> str:
     title = "Speed and memory of the losses"
     if frame is None:
         return page(title, "Nothing is stored: `make bench` measures and stores it.")
-    limit = frame[frame.kind == ""]
+    limit = frame[(frame.kind == "") & (frame.case == "")]
     how = (
         "Processor time for the loss of every example, their mean, and its gradient "
         f"in the logits, divided by that of `{cases.BASELINE}` on the same logits: "
@@ -201,6 +201,7 @@ def speed_page(frame: pd.DataFrame | None) -> str:
         f"Logits are drawn from a normal distribution of deviation {cases.MILD:g}."
     )
     columns = (
+        "*/ limit* is the time over that of a copy of the logits. "
         f"*Sharp / mild* is a loss's own time at deviation {cases.SHARP:g} over that "
         f"at {cases.MILD:g}. *Peak* is the most memory held beyond the input, counted "
         "exactly, in units of the logits; the gradient alone is 1."
@@ -216,7 +217,38 @@ def speed_page(frame: pd.DataFrame | None) -> str:
         if kind
         for block in ("## Kind: " + str(kind), speed_table(rows.droplevel("kind")))
     ]
-    return page(title, how, columns, lowest, *state(frame), *tables, measured_on(frame))
+    blocks = [how, columns, lowest, *state(frame), *tables, *rivals(frame)]
+    return page(title, *blocks, measured_on(frame))
+
+
+def rivals(frame: pd.DataFrame) -> list[str]:
+    """The losses that need more than logits, each beside its rivals."""
+    shown = store.cases_table(frame)
+    if shown.empty:
+        return []
+    how = (
+        "Losses of embeddings, of a hierarchy and of costs, with gradient, beside the "
+        "textbook form and other libraries. *Ours / it* is the time of our loss over "
+        "that of the row, and *goal* how much it may be. *Peak* is the most memory "
+        "held beyond the input, in units of what the case names, and *peak goal* how "
+        "much ours may hold."
+    )
+    units = {case.name: case.unit for case in families.CASES}
+    cells = [
+        [
+            f"{case}, in units of {units.get(case, 'its input')}",
+            f"`{subject}`",
+            *("" if pd.isna(v) else f"{v:.3g}" for v in row),
+        ]
+        for (case, subject), row in zip(shown.index, shown.to_numpy(), strict=True)
+    ]
+    blocks = ["## Losses among their rivals", how]
+    blocks.append(table(["Case", "Loss", *shown.columns], cells))
+    absent = families.absent(frame)
+    if absent:
+        names = ", ".join(f"`{name}`" for name in absent)
+        blocks.append(f"Not installed where this was measured: {names}.")
+    return blocks
 
 
 def speed_table(rows: pd.DataFrame) -> str:
@@ -234,7 +266,7 @@ def state(frame: pd.DataFrame) -> list[str]:
             "**The kernels or the benchmark have changed since these rows were "
             "measured:** `make bench` renews them."
         )
-    changed, missing = cases.changed(frame), cases.missing(frame)
+    changed, missing = families.changed(frame), families.missing(frame)
     if changed:
         blocks.append(f"Changed since: {', '.join(f'`{name}`' for name in changed)}.")
     if missing:

@@ -36,9 +36,12 @@ TRANSPOSED = {"T", "mT"}
 COMMUTATIVE = {
     "maximum",
     "minimum",
+    "eq",
     "logaddexp",
     "fmax",
     "fmin",
+    "max",
+    "min",
     "broadcast_tensors",
     "squared_distance",
 }

@@ -191,7 +191,11 @@ def defaults(card: LossCard) -> Evidence:
             same = np.array_equal(
                 result(needed), result(card.defaults()), equal_nan=True
             )
-            yield f"{what} without parameters", 0.0 if same else np.inf
+            declared = all(
+                name in needed or known[name].default == value
+                for name, value in card.defaults().items()
+            )
+            yield f"{what} without parameters", 0.0 if same and declared else np.inf
 
     return settled(card, "the card's defaults are the code's", cases(), 0.0)
 
@@ -323,12 +327,14 @@ def ruled_out(card: LossCard) -> Evidence:
             truth = np.where(out, 0.0, truth)
             truth = truth / truth.sum(-1, keepdims=True)
         for params in card.settings(3):
-            farther, far, off = (
+            farther, far = (
                 value_and_gradient(card, (np.where(out, z, logits), truth), params)
-                for z in (-2e4, -1e4, -np.inf)
+                for z in (-2e4, -1e4)
             )
             known = not any(bool(each.isnan().any()) for each in (*farther, *far))
             if not known or max(map(gap, farther, far)) <= 1e-12:
+                gone = np.where(out, -np.inf, logits)
+                off = value_and_gradient(card, (gone, truth), params)
                 yield f"a class that is out at {params}", max(map(gap, off, far))
             else:
                 yield f"no limit at {params}", 0.0

@@ -9,6 +9,7 @@ import torch
 from lossbook.card import Arrays, LossCard
 from lossbook.check._calls import (
     EXAMPLES,
+    WITH_CLASSES,
     covers,
     gap,
     made,
@@ -26,7 +27,9 @@ def _samples(card: LossCard) -> list[Arrays]:
     """Return ordinary input and the same stretched to +-15, where p_y nears 0 and 1.
 
     Cosines are stretched to nearly +-1. The two are one call, but for losses of a whole
-    batch: there, who is alone in a class would not be alone any more.
+    batch: there, who is alone in a class would not be alone any more. Soft truth comes
+    once more as hard, for which a loss may have a shorter way, and two classes alone
+    are tried too.
     """
     arrays = card.sample(rng())
     first = arrays[0]
@@ -34,12 +37,23 @@ def _samples(card: LossCard) -> list[Arrays]:
     stretched = (first * (reach / np.abs(first).max()), *arrays[1:])
     if card.kind == "batch":
         return [arrays, stretched]
-    return [tuple(np.concatenate(both) for both in zip(arrays, stretched, strict=True))]
+    both = tuple(np.concatenate(pair) for pair in zip(arrays, stretched, strict=True))
+    samples = [both]
+    if card.kind == "binary":
+        samples.append((both[0], both[1].round()))
+    if card.kind == "targets":
+        samples.append((both[0], np.eye(both[1].shape[-1])[both[1].argmax(-1)]))
+    if card.kind in WITH_CLASSES:
+        samples.append(card.sample(rng(), 8, 2))
+    return samples
 
 
 @covers()
 def reference(card: LossCard) -> Evidence:
-    """The torch function and the numpy reference give one value and one gradient."""
+    """The torch function and the numpy reference give one value and one gradient.
+
+    The value is the same whether a gradient is asked for or not.
+    """
 
     def cases() -> Iterator[tuple[str, float]]:
         samples = _samples(card)
@@ -49,8 +63,12 @@ def reference(card: LossCard) -> Evidence:
                 found = value_and_gradient(card, arrays, params)
                 with np.errstate(all="ignore"):  # the reference has no stability tricks
                     expected = made_reference(card, arrays, params)(*arrays)
-                for i, part in enumerate(gaps):
-                    gaps[part] = max(gaps[part], gap(found[i], expected[i]))
+                with torch.no_grad():
+                    value = made(card, arrays, params)(*tensors(arrays))
+                off = [gap(a, b) for a, b in zip(found, expected, strict=True)]
+                off[0] = max(off[0], gap(value, expected[0]))
+                for part, worst in zip(gaps, off, strict=True):
+                    gaps[part] = max(gaps[part], worst)
             worse = max(gaps, key=lambda part: gaps[part])
             yield f"the {worse} at {params}", gaps[worse]
 

@@ -10,7 +10,7 @@ list of configs, `sweep` their table:
 """
 
 from lossbook.experiment._calls import TRAINABLE
-from lossbook.experiment._code import code_key, code_version
+from lossbook.experiment._code import code_key, code_version, sources
 from lossbook.experiment._config import Config, config_of, grid
 from lossbook.experiment._lockstep import train
 from lossbook.experiment._models import Models
@@ -33,6 +33,7 @@ __all__ = [
     "run",
     "run_stack",
     "share_tested",
+    "sources",
     "sweep",
     "task_of",
     "train",

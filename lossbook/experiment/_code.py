@@ -23,7 +23,7 @@ def code_version(loss: str) -> str:
     False
     """
     card = CATALOGUE[loss]
-    files = _sources(card.fn.__module__) | _sources(__package__)
+    files = sources(card.fn.__module__) | sources(__package__)
     call = f"{card.kind} {sorted(card.defaults().items())}"
     return hashlib.sha256(f"{code_key(files)} {call}".encode()).hexdigest()[:16]
 
@@ -72,7 +72,7 @@ def _imported(file: Path) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _sources(module: str) -> set[Path]:
+def sources(module: str) -> set[Path]:
     """Return the files of a module and of all that it imports of this package.
 
     The catalogue and its families are lists of losses; it ends there.

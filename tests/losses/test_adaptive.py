@@ -25,6 +25,7 @@ from lossbook import (
     squared,
     truncated_gce,
 )
+from lossbook.losses import CATALOGUE
 
 LOSSES = torch.tensor([0.3, 2.0, 7.0], dtype=torch.float64)
 HARD = torch.tensor([0.1, 5.0, 0.4, 3.0, 0.2, 0.9, 0.6, 0.3], dtype=torch.float64)
@@ -105,6 +106,27 @@ def test_a_loss_of_zero_has_no_least_sum():
     zero = torch.zeros(1, dtype=torch.float64)
     sums = [UncertaintyWeighting(1, [s])(zero).item() for s in (0.0, -10.0, -100.0)]
     assert sums == [0.0, -10.0, -100.0]
+
+
+def test_another_penalty_keeps_the_sum_positive():
+    zero = torch.zeros(1, dtype=torch.float64)
+    for s in (0.0, -10.0, -100.0):
+        found = UncertaintyWeighting(1, [s], penalty="log1p")(zero).item()
+        assert found == pytest.approx(math.log1p(math.exp(s)))
+
+
+@pytest.mark.parametrize("loss", [1e-6, 0.3, 1.0, 50.0, 1e6])
+def test_where_the_other_penalty_settles(loss):
+    """-L / v + v / (1 + v) = 0 with v = exp(s), so that v^2 = L (1 + v)."""
+    v = (loss + math.sqrt(loss**2 + 4 * loss)) / 2
+    start = torch.tensor([math.log(v)], dtype=torch.float64)
+    weighting = UncertaintyWeighting(1, start, penalty="log1p")
+    total = weighting(torch.tensor([loss], dtype=torch.float64))
+    (slope,) = torch.autograd.grad(total, weighting.log_variances)
+    assert abs(slope.item()) < 1e-9
+    near = 1 / loss if loss > 1 else 1 / math.sqrt(loss)
+    if not 1e-3 < loss < 1e3:
+        assert 1 / v == pytest.approx(near, rel=1e-2)
 
 
 def test_it_starts_as_the_plain_sum_and_learns():
@@ -201,6 +223,12 @@ def test_barrons_named_members(alpha, closed):
     u = ((signs - scores) / 1.5) ** 2
     found = barron(scores, signs, alpha=alpha, scale=1.5)
     torch.testing.assert_close(found, closed(u))
+    by_hand = CATALOGUE["barron"].ref(
+        scores.numpy(), signs.numpy(), alpha=alpha, scale=1.5
+    )
+    slope = gradient(lambda s: barron(s, signs, alpha=alpha, scale=1.5), scores)
+    for mine, reference in zip((found, slope), by_hand, strict=True):
+        torch.testing.assert_close(mine, torch.tensor(reference))
 
 
 def exact(x, alpha):
@@ -326,11 +354,11 @@ def by_the_article(gamma, confidence, right):
     return min(max(gamma, -2.0), 20.0)
 
 
-def test_three_epochs_of_the_articles_rule_bin_by_bin():
+def test_six_epochs_of_the_articles_rule_bin_by_bin():
     """Some bins end with a negative gamma, others with a large one."""
     rng = np.random.default_rng(0)
     loss, expected = AdaFocal(bins=15), np.ones(15)
-    for _ in range(3):
+    for _ in range(6):
         logits = 2 * rng.normal(size=(3000, 4))
         p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
         confidence, best = p.max(-1), p.argmax(-1)
@@ -342,7 +370,8 @@ def test_three_epochs_of_the_articles_rule_bin_by_bin():
             right = best[members] == labels[members]
             expected[b] = by_the_article(expected[b], confidence[members], right)
     assert loss.gammas.tolist() == pytest.approx(expected.tolist(), rel=1e-5)
-    assert expected.min() < 0 < 2 < expected.max()
+    assert expected.min() < -0.25  # moved on after it had changed sides
+    assert expected.max() > 5
 
 
 def test_a_negative_gamma_grows_where_confidence_falls_short():
@@ -545,6 +574,42 @@ def test_a_high_temperature_evens_the_weights_out():
     assert spreads[2] == pytest.approx(0, abs=1e-5)
 
 
+# Schedules
+
+PROGRESS = np.linspace(0, 1, 101)
+
+
+def test_warm_up_is_a_ramp_of_a_square():
+    """At a share t of the way it is exp(-5 (1 - t)^2), flat at its end."""
+    found = np.array([schedules.warm_up(p, until=0.5) for p in PROGRESS])
+    assert found[25] == pytest.approx(math.exp(-5 / 4))
+    assert (found[50:] == 1).all()
+    assert (np.diff(found[:51]) > 0).all()
+    assert np.diff(found)[49] < 0.01 < np.diff(found)[:40].max()
+
+
+def test_a_ramp_is_straight_and_may_fall():
+    found = [schedules.ramp(p, low=3, high=1, start=0.2, stop=0.6) for p in PROGRESS]
+    expected = np.interp(PROGRESS, [0.2, 0.6], [3, 1])
+    assert found == pytest.approx(expected.tolist())
+
+
+def test_what_is_deferred_is_all_or_nothing():
+    found = [schedules.deferred(p, start=0.8) for p in PROGRESS]
+    assert found == [float(p >= 0.8) for p in PROGRESS]
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [schedules.warm_up, schedules.ramp, schedules.deferred, schedules.annealed],
+)
+@pytest.mark.parametrize("progress", [-0.01, 1.01, math.nan])
+def test_no_schedule_knows_what_is_not_training(schedule, progress):
+    message = f"progress must lie between 0 and 1, got {progress:g}; it is the share"
+    with pytest.raises(ValueError, match=f"^{message}"):
+        schedule(progress)
+
+
 # Refusals
 
 
@@ -561,6 +626,10 @@ TERMS = "losses must have a last axis with one entry a term, 2 in all, got shape
         (
             lambda: UncertaintyWeighting(2, [0.0]),
             "log_variances must hold one number a term, shape (2,), got shape (1,)",
+        ),
+        (
+            lambda: UncertaintyWeighting(2, penalty="sqrt"),
+            'penalty must be "log" or "log1p", got \'sqrt\'',
         ),
         (lambda: UncertaintyWeighting(2)(LOSSES), TERMS),
         (lambda: GradNorm(2)(LOSSES), TERMS),

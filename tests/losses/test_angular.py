@@ -96,6 +96,22 @@ def test_arcface_jumps_where_angle_and_margin_make_pi(margin, jump):
     assert (after - before).item() == pytest.approx(by_hand, abs=1e-7)
 
 
+def test_a_margin_added_without_its_gradient_has_the_value_and_not_the_pull():
+    """As published code has it: the target's slope in the cosine is 1."""
+    theta = torch.linspace(0.2, 2.4, 9, dtype=torch.float64)
+    cosines = torch.stack([theta.cos(), 0 * theta], -1).requires_grad_()
+    labels = torch.zeros(9, dtype=torch.int64)
+    shift = ((theta + 0.5).cos() - theta.cos())[:, None] * torch.tensor([1.0, 0.0])
+    without = lossbook.normface(cosines + shift, labels, scale=8.0)
+    loss = lossbook.arcface(cosines, labels, scale=8.0)
+    torch.testing.assert_close(without, loss)
+    pulls = [
+        torch.autograd.grad(each.sum(), cosines)[0][:, 0] for each in (without, loss)
+    ]
+    ratio = theta.sin() / (theta + 0.5).sin()
+    torch.testing.assert_close(pulls[0] / pulls[1], ratio)
+
+
 def test_arcface_pulls_by_the_ratio_of_sines():
     """The slope of the target in the cosine is sin(theta + m) / sin(theta)."""
     theta = THETA[100:-4000]  # up to the seam, at pi - 0.5

@@ -2,15 +2,13 @@
 
 import itertools
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 import lossbook
-from lossbook import check, kernels
-from lossbook.losses import CATALOGUE
+from lossbook import kernels
 from lossbook.losses.embedding import _similarities
 
 FORMS = ["plain", "fused"]
@@ -268,15 +266,6 @@ def test_an_empty_batch_pulls_no_proxy():
         assert loss(empty, none).shape == (0,)
     for loss in (lossbook.nt_xent, lossbook.info_nce, lossbook.n_pair):
         assert loss(empty, empty).shape == (0,)
-
-
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize(("key", "other"), [("proxy_nca", "all"), ("supcon", "in")])
-def test_the_other_form_is_that_of_the_reference(key, other, form):
-    card = replace(CATALOGUE[key], closure=lambda rng, classes: {"form": other})
-    with kernels.force(form):
-        assert check.reference(card)
-    assert check.central_differences(card)
 
 
 # --- block by block -------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Losses of hierarchies: what their cards cannot say."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -430,6 +431,16 @@ def test_soft_labels_are_targets_of_cross_entropy():
     torch.testing.assert_close(loss(logits, labels), expected)
 
 
+def test_a_class_that_is_ruled_out_costs_what_share_it_has():
+    logits = torch.tensor([[0.0, 0.0, -torch.inf]], requires_grad=True)
+    label = torch.tensor([0])
+    without_share = lossbook.TreeSoftLabels(SMALL, beta=1e4)(logits, label)
+    assert without_share.item() == pytest.approx(math.log(2))
+    (gradient,) = torch.autograd.grad(without_share, logits)
+    torch.testing.assert_close(gradient, torch.tensor([[-0.5, 0.5, 0.0]]))
+    assert lossbook.TreeSoftLabels(SMALL, beta=1.0)(logits, label).item() == math.inf
+
+
 def test_soft_labels_learn_a_blurred_posterior():
     truth = np.random.default_rng(0).dirichlet(np.ones(9))
     loss = lossbook.TreeSoftLabels(RAGGED, beta=4.0)
@@ -515,6 +526,8 @@ def test_a_group_that_is_ruled_out_has_no_part_in_consistency():
     gradients = torch.autograd.grad(loss.sum(), (fine, coarse))
     p = fine.detach().softmax(-1)
     torch.testing.assert_close(loss, -p[:, :2].sum(-1).log())
+    first_level = lossbook.PathConsistency(SMALL, depth=1)
+    torch.testing.assert_close(first_level(fine, coarse), loss)
     torch.testing.assert_close(gradients[1], torch.zeros(1, 2))
     assert gradients[0].isfinite().all()
 

@@ -161,8 +161,8 @@ def test_without_checks_all_survive(monkeypatch, capsys):
 )
 def test_both_forms_are_checked_where_there_are_two(module, forms):
     trial = Trial(module, checks=[check.CHECKS["reference"]])
-    assert trial.baseline() is None
-    assert {form for _, form in trial.runs} == forms
+    assert [trial.baseline(run) for run in trial.runs] == [None, None]
+    assert {form for (_, form), calls in trial.calls.items() if calls} == forms
 
 
 @pytest.fixture
@@ -269,6 +269,14 @@ def test_a_survivor_fails_the_whole():
     assert mutants.summarize([Report("a.py", 1, 1)], ["gone.py"]) == 1
 
 
+def test_the_totals_tell_what_was_left_out(capsys):
+    reports = [Report("a.py", 2, 2, excluded=1), Report("b.py", 3, 3, excluded=2)]
+    assert mutants.summarize(reports) == 0
+    assert capsys.readouterr().out.strip() == (
+        "5 planted, 5 killed, 0 survived; 3 not planted, since they change nothing"
+    )
+
+
 def test_every_exclusion_is_of_a_slip_that_is_planted():
     for file, excluded in mutants.exclusions().items():
         module = file.removesuffix(".py").replace("/", ".")
@@ -278,5 +286,14 @@ def test_every_exclusion_is_of_a_slip_that_is_planted():
 
 
 def test_an_unknown_loss_is_named():
-    with pytest.raises(SystemExit, match="no loss is called nothing"):
+    with pytest.raises(SystemExit, match="no loss and no family is called nothing"):
         mutants.modules_of(["nothing"])
+
+
+def test_a_family_stands_for_its_losses():
+    brier, spherical = (
+        f"lossbook.losses.proper._{key}" for key in ("brier", "spherical_score")
+    )
+    assert mutants.modules_of(["proper"]) == [brier, spherical]
+    assert mutants.modules_of(["brier"]) == [brier]
+    assert len(mutants.modules_of([])) > 80

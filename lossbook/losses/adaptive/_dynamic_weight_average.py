@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from lossbook import validate
+from lossbook.ops import upcast
 from lossbook.shapes import Terms
 
 
@@ -63,7 +64,8 @@ class DynamicWeightAverage(nn.Module):
             ValueError: for another number of terms.
         """
         validate.terms(losses, self.history.shape[-1])
-        return (self.weights.to(losses.dtype) * losses).sum(-1)
+        x = upcast(losses)
+        return (self.weights.to(x.dtype) * x).sum(-1)
 
     @torch.no_grad()
     def record(self, losses: Terms) -> None:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from lossbook import validate
+from lossbook.ops import upcast
 from lossbook.shapes import PerBatch, Terms
 
 LEAST = 1e-3  # no weight is let under this
@@ -57,7 +58,8 @@ class GradNorm(nn.Module):
             ValueError: for another number of terms.
         """
         validate.terms(losses, len(self.weights))
-        return (self.weights.detach().to(losses.dtype) * losses).sum(-1)
+        x = upcast(losses)
+        return (self.weights.detach().to(x.dtype) * x).sum(-1)
 
     def balance(self, losses: Terms, shared: Tensor) -> PerBatch:
         """Return how far the pulls are from what they should be.

@@ -26,13 +26,13 @@ def self_paced(losses: PerExample, *, threshold: Parameter) -> PerExample:
         (...), not above the threshold.
 
     Raises:
-        ValueError: for an empty batch, or losses that are nan.
+        ValueError: for losses that are nan.
 
     >>> import torch
     >>> self_paced(torch.tensor([0.1, 0.7, 3.0]), threshold=1.0)
     tensor([0.1000, 0.7000, 1.0000])
     """
-    validate.losses(losses)
+    validate.losses(losses, empty=True)
     x = upcast(losses)
     return validate.explain_nan(
         "losses", losses, torch.where(x >= threshold, threshold, x)

@@ -1,16 +1,19 @@
 """Uncertainty weighting: each term learns its own weight. Chapter: weighting."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.functional import softplus
 
 from lossbook import validate
 from lossbook.card import Arrays, LossCard, Properties
 from lossbook.ops import upcast
 from lossbook.shapes import NpPerExample, NpTerms, PerExample, Terms
+
+Penalty = Literal["log", "log1p"]
 
 
 class UncertaintyWeighting(nn.Module):
@@ -21,6 +24,11 @@ class UncertaintyWeighting(nn.Module):
     minimized, each gradient divided by its loss. So a term's unit does not matter. A
     loss of 0 or below has no least s_i: the sum then falls without bound.
 
+    With `penalty="log1p"` the second part is log(1 + exp(s_i)), after Liebel and Körner
+    (Auxiliary Tasks in Multi-task Learning, 2018). It is positive, and so is the sum of
+    losses that are not negative. Then a term's unit matters again: for a large L_i the
+    weight is near 1 / L_i, for a small one near 1 / sqrt(L_i).
+
     Others write the sum with another constant, as L / (2 sigma^2) + log sigma, and so
     have sigma^2 = L, which is half of this sum at s = log sigma^2; or as
     L / sigma^2 + log sigma, and so have sigma^2 = 2 L.
@@ -29,6 +37,10 @@ class UncertaintyWeighting(nn.Module):
         terms: T, how many losses are added up.
         log_variances: (T,), where s starts; 0 by default, which adds the losses up as
             they are.
+        penalty: "log" or "log1p", of the variance exp(s_i).
+
+    Raises:
+        ValueError: for another penalty.
 
     >>> import torch
     >>> weighting = UncertaintyWeighting(2)
@@ -38,8 +50,13 @@ class UncertaintyWeighting(nn.Module):
     ['log_variances']
     """
 
-    def __init__(self, terms: int, log_variances: Any = None) -> None:
+    def __init__(
+        self, terms: int, log_variances: Any = None, *, penalty: Penalty = "log"
+    ) -> None:
         super().__init__()
+        if penalty not in get_args(Penalty):
+            raise ValueError(f'penalty must be "log" or "log1p", got {penalty!r}')
+        self.penalty = penalty
         if terms < 1:
             raise ValueError(f"terms must be at least 1, got {terms}")
         start = torch.zeros(terms) if log_variances is None else log_variances
@@ -59,7 +76,7 @@ class UncertaintyWeighting(nn.Module):
             losses: (..., T), positive; torch.stack makes one tensor of several losses.
 
         Returns:
-            (...), without a lower bound.
+            (...), without a lower bound if the penalty is "log".
 
         Raises:
             ValueError: for another number of terms, or losses that are nan.
@@ -67,15 +84,18 @@ class UncertaintyWeighting(nn.Module):
         validate.terms(losses, len(self.log_variances))
         x = upcast(losses)
         s = self.log_variances.to(x.dtype)
-        return validate.explain_nan("losses", losses, ((-s).exp() * x + s).sum(-1))
+        paid = s if self.penalty == "log" else softplus(s)
+        return validate.explain_nan("losses", losses, ((-s).exp() * x + paid).sum(-1))
 
 
 def uncertainty_weighting_ref(
-    losses: NpTerms, *, terms: int, log_variances: np.ndarray
+    losses: NpTerms, *, terms: int, log_variances: np.ndarray, penalty: Penalty = "log"
 ) -> tuple[NpPerExample, NpTerms]:
     """Loss and gradient in the losses: their weights exp(-s_i)."""
     weight = np.exp(-log_variances)
-    loss = (weight * losses + log_variances).sum(-1)
+    variance = np.exp(log_variances)
+    paid = np.log(variance if penalty == "log" else 1 + variance)
+    loss = (weight * losses + paid).sum(-1)
     return loss, np.broadcast_to(weight, losses.shape)
 
 
@@ -97,6 +117,7 @@ CARD = LossCard(
     ref=uncertainty_weighting_ref,
     summary="Adds losses up with learned weights, which settle at one over each loss.",
     cite="kendall2018multitask",
+    options={"penalty": ("log", "log1p")},
     properties=Properties(lower=None),
     stackable=False,
     closure=closure,

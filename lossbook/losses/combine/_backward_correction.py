@@ -60,8 +60,8 @@ class BackwardCorrection:
             (...), in nats; it may be negative.
 
         Raises:
-            ValueError: for labels outside of the classes, logits that are nan, or
-                another number of classes than the matrix has.
+            ValueError: for labels outside of the classes, logits that are not finite,
+                or another number of classes than the matrix has.
         """
         validate.logits_and_labels(logits, labels)
         validate.has_classes(logits, len(self.transition), "transition")
@@ -70,7 +70,7 @@ class BackwardCorrection:
         # The weights of a label sum to 1, as the rows of T do.
         weights = rows(self.inverse.to(z), labels)
         loss = z.logsumexp(-1) - (weights * z).sum(-1)
-        return validate.explain_nan("logits", logits, loss)
+        return validate.no_class_ruled_out(logits, loss)
 
 
 def backward_correction_ref(

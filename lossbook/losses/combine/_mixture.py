@@ -43,8 +43,9 @@ class Mixture:
         losses: at least one; each a loss of this package, an instance of one, a
             mixture, or one of them with its parameters set by `functools.partial`.
         weights: one a loss; a number, 0 or more, or a schedule, a function of progress
-            from 0 to 1; all 1 if left out. A mixture with schedules is called at a
-            time, `mixture.at(0.5)(logits, labels)`.
+            from 0 to 1 such as those of `lossbook.schedules`; all 1 if left out. A
+            mixture with schedules is called at a time,
+            `mixture.at(0.5)(logits, labels)`.
 
     >>> from lossbook import cross_entropy, mae
     >>> mixture = Mixture([cross_entropy, mae], weights=[1.0, 0.5])

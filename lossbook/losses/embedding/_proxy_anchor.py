@@ -68,10 +68,10 @@ def proxy_anchor(
     check_batch("embeddings", embeddings)
     check_marks("labels", labels, "embeddings", embeddings)
     check_classes(labels, proxies, "proxies")
-    x = unit(upcast(embeddings))
+    x, w = unit(upcast(embeddings)), unit(upcast(proxies))
     if not len(x):
-        return x.sum()
-    cosines = products(x, unit(upcast(proxies)))
+        return x.sum() + w[:0].sum()  # in the graph of both
+    cosines = products(x, w)
     classes = torch.arange(len(proxies), device=labels.device)
     own = labels[:, None] == classes
     pull = _log_one_plus_sum(-alpha * (cosines - margin), own)

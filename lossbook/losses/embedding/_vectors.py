@@ -31,13 +31,15 @@ def unit(vectors: Vectors) -> Vectors:
 def products(first: Tensor, second: Tensor) -> Tensor:
     """Return the inner products of (N, D) and (M, D) vectors, (N, M).
 
-    Autocast would form them in half precision, and a scale or a cold temperature makes
-    much of what is lost there.
+    They are of the wider of both dtypes. Autocast would form them in half precision,
+    and a scale or a cold temperature makes much of what is lost there.
 
     >>> products(torch.eye(2), torch.tensor([[1.0, 2.0]]))
     tensor([[1.],
             [2.]])
     """
+    dtype = torch.promote_types(first.dtype, second.dtype)
+    first, second = first.to(dtype), second.to(dtype)
     if first.is_meta:  # there is no autocast for it
         return first @ second.mT
     with torch.autocast(first.device.type, enabled=False):

@@ -95,7 +95,9 @@ def _plain(z: Logits, labels: Labels, weights: Tensor, paths: Paths) -> PerExamp
         odds = (top - up) + (rest - up_rest)
         loss = loss - weights[..., step - 1] * logsigmoid(odds)
         both = torch.maximum(top, up)
-        rest = torch.logaddexp(rest + (top - both), up_rest + (up - both))
+        # logaddexp has no second derivative where one of the two is far below.
+        parts = rest + (top - both), up_rest + (up - both)
+        rest = torch.stack(parts).logsumexp(0)
         top = both
     ruled_out = at_label(z, labels).isneginf()
     return torch.where(ruled_out, torch.inf, loss)

@@ -57,10 +57,12 @@ def psi(log_p: Tensor, log_not_p: Tensor, *, pi: Parameter) -> Tensor:
     log_p = _finite(log_p)
     surplus = softplus(pi.log() + log_not_p - log_p)  # log(1 + pi c / p)
     away = rest * log_not_p.exp()  # 1 - m
+    # logaddexp has no second derivative where one of the two is far below.
+    parts = torch.broadcast_tensors(log_p, pi.log() + log_not_p)
     log_m = torch.where(
         away < 0.5,
         torch.log1p(-away.clamp(max=0.5)),
-        torch.logaddexp(log_p, pi.log() + log_not_p),
+        torch.stack(parts).logsumexp(0),
     )
     mixed = pi * log_m + rest * log_p.exp() * surplus
     return log_not_p.exp() + mixed / (rest * torch.log1p(-pi))
