@@ -118,7 +118,13 @@ def conditions_told(names: Sequence[str]) -> list[str]:
 def told(name: str) -> str:
     """One condition, and what decides under it."""
     condition = matrix.CONDITIONS[name]
-    return f"{condition.about} What decides: {words(condition.metric)}."
+    trained = matrix.Plan([matrix.BASELINE]).config(name, matrix.BASELINE, {})
+    decay = f", weight decay {trained.weight_decay:g}" if trained.weight_decay else ""
+    return (
+        f"{condition.about} Trained for {trained.epochs} epochs, batches of "
+        f"{trained.batch_size}, learning rate {trained.learning_rate:g}{decay}. What "
+        f"decides: {words(condition.metric)}."
+    )
 
 
 def words(metric: str) -> str:
