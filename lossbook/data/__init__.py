@@ -13,7 +13,7 @@ from lossbook.data._gaussians import (
     rare_blobs,
     two_gaussians,
 )
-from lossbook.data._long_tail import long_tail_counts, subsample
+from lossbook.data._long_tail import by_frequency, long_tail_counts, subsample
 from lossbook.data._noise import flip, instance_noise, pair_noise, symmetric_noise
 from lossbook.data._plane import moons, rings, spirals
 from lossbook.data._real import breast_cancer, diabetes, digits, iris, wine
@@ -24,6 +24,7 @@ __all__ = [
     "Source",
     "Task",
     "breast_cancer",
+    "by_frequency",
     "cheapest",
     "cifar10",
     "cifar100",
