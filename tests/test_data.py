@@ -227,6 +227,33 @@ def test_noise_on_noise_remembers_the_first_truth():
     np.testing.assert_array_equal(twice.clean, task.labels)
 
 
+def test_classes_are_renamed_by_their_frequency_in_training():
+    labels = np.array([2, 0, 2, 1, 2, 0])  # from the most frequent: 2, 0, 1
+    posterior = np.eye(3)[labels] * 0.7 + 0.1
+    seen = data.Task(
+        inputs=np.arange(6.0)[:, None],
+        labels=labels,
+        posterior=posterior,
+        clean=labels[::-1],
+    )
+    rare_ones = data.Task(inputs=np.zeros((4, 1)), labels=np.array([1, 1, 1, 2]))
+    train, test = data.by_frequency(seen, rare_ones)
+    assert train.labels.tolist() == [0, 1, 0, 2, 0, 1]
+    assert train.clean.tolist() == [1, 0, 2, 0, 1, 0]
+    np.testing.assert_array_equal(train.posterior, np.eye(3)[train.labels] * 0.7 + 0.1)
+    np.testing.assert_array_equal(train.inputs, seen.inputs)
+    assert test.labels.tolist() == [2, 2, 2, 0]  # the training part decides
+    assert test.posterior is None
+    assert test.clean is None
+
+
+def test_a_class_that_training_lacks_has_no_rank():
+    seen = data.Task(inputs=np.zeros((3, 1)), labels=np.array([0, 2, 2]))
+    message = "every class must have a training example, got none of 1"
+    with pytest.raises(ValueError, match=message):
+        data.by_frequency(seen, seen)
+
+
 def test_the_matrices_of_noise():
     np.testing.assert_allclose(data.symmetric_noise(5, 0.4).sum(1), 1)
     np.testing.assert_allclose(np.diag(data.symmetric_noise(5, 0.4)), 0.6)

@@ -21,7 +21,7 @@ from lossbook.data._gaussians import (
     rare_blobs,
     two_gaussians,
 )
-from lossbook.data._long_tail import long_tail_counts, subsample
+from lossbook.data._long_tail import by_frequency, long_tail_counts, subsample
 from lossbook.data._noise import (
     flip,
     instance_noise,
@@ -40,6 +40,7 @@ __all__ = [
     "Source",
     "Task",
     "breast_cancer",
+    "by_frequency",
     "cheapest",
     "cifar10",
     "cifar100",
