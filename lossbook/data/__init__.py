@@ -6,6 +6,7 @@ global state.
 
 from lossbook.data._costs import cheapest, ordered_costs, random_costs, zero_one_costs
 from lossbook.data._csv import read_csv
+from lossbook.data._disks import disks, surroundings
 from lossbook.data._files import Source, cifar10, cifar100, fashion_mnist, mnist
 from lossbook.data._gaussians import (
     gaussian_tree,
@@ -29,6 +30,7 @@ __all__ = [
     "cifar100",
     "diabetes",
     "digits",
+    "disks",
     "fashion_mnist",
     "flip",
     "gaussian_tree",
@@ -50,6 +52,7 @@ __all__ = [
     "spirals",
     "stack",
     "subsample",
+    "surroundings",
     "symmetric_noise",
     "two_gaussians",
     "wine",
