@@ -436,3 +436,51 @@ def test_observed_noise_counts_from_truth_to_label():
     np.testing.assert_array_equal(data.observed_noise(plain, classes=3), np.eye(3))
     with pytest.raises(ValueError, match="more than the largest label, 2, got 2"):
         data.observed_noise(task, classes=2)
+
+
+def test_a_disk_is_round_and_brighter_than_its_surroundings():
+    task = data.disks(200, noise=0.0, rng=np.random.default_rng(0))
+    assert (task.inputs[task.labels == 0] == 0).all()
+    assert task.inputs[task.labels == 1].min() >= 0.5
+    assert task.inputs.max() <= 1.5
+    assert 0.01 <= task.labels.mean() <= 0.03
+    # A disk of radius r has about pi r^2 pixels, and an image at most three of them.
+    areas = task.labels.sum((1, 2))
+    assert areas.min() >= 3
+    assert areas.max() <= 3 * np.pi * 2.7**2
+
+
+def test_disks_lie_anywhere_but_on_the_edge():
+    masks = data.disks(400, size=12, rng=np.random.default_rng(0)).labels
+    covered = masks.sum(0)
+    assert (covered[2:-2, 2:-2] > 0).all()
+    assert (covered[0] == 0).all()
+    assert (covered[:, -1] == 0).all()
+
+
+def test_so_many_images_are_empty_and_the_noise_is_as_asked():
+    task = data.disks(40, noise=0.7, empty=0.3, rng=np.random.default_rng(0))
+    assert (task.labels.sum((1, 2)) == 0).sum() == 12
+    assert abs(task.inputs[task.labels == 0].std() - 0.7) < 0.02
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"size": 7}, "size must be at least 8 pixels, got 7"),
+        ({"empty": 1.2}, "empty must lie between 0 and 1, got 1.2"),
+    ],
+)
+def test_disks_that_cannot_be_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        data.disks(3, rng=np.random.default_rng(0), **options)
+
+
+def test_surroundings_are_means_of_squares_in_the_order_of_the_pixels():
+    images = np.random.default_rng(0).normal(size=(2, 5, 7))
+    found = data.surroundings(images, widths=[1, 3])
+    assert found.shape == (2, 35, 2)
+    np.testing.assert_array_equal(found[..., 0], images.reshape(2, 35))
+    pixel = 2 * 7 + 4
+    expected = images[:, 1:4, 3:6].mean((1, 2))
+    np.testing.assert_allclose(found[:, pixel, 1], expected)

@@ -146,6 +146,21 @@ def test_figures_differ_by_more_than_color():
     plt.close("all")
 
 
+def test_images_stand_in_a_row_under_their_names():
+    import matplotlib as mpl
+    import matplotlib.pyplot as plt
+
+    mpl.use("agg")
+    panels = {"noise": np.arange(6.0).reshape(2, 3), "mask": np.eye(2) > 0}
+    drawn = plots.images(panels, figure=plt.figure())
+    assert [ax.get_title() for ax in drawn.axes] == ["noise", "mask"]
+    places = [ax.get_position() for ax in drawn.axes]
+    assert abs((places[0].y0 + places[0].y1) - (places[1].y0 + places[1].y1)) < 1e-9
+    assert places[0].x1 < places[1].x0
+    np.testing.assert_array_equal(drawn.axes[0].images[0].get_array(), panels["noise"])
+    plt.close("all")
+
+
 # --- models and training -------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ global state.
 from lossbook.data._cards import DATA_CARDS, DataCard, facts
 from lossbook.data._costs import cheapest, ordered_costs, random_costs, zero_one_costs
 from lossbook.data._csv import read_csv
+from lossbook.data._disks import disks, surroundings
 from lossbook.data._files import (
     Source,
     cifar10,
@@ -47,6 +48,7 @@ __all__ = [
     "cifar100_hierarchy",
     "diabetes",
     "digits",
+    "disks",
     "facts",
     "fashion_mnist",
     "flip",
@@ -71,6 +73,7 @@ __all__ = [
     "stack",
     "standardized",
     "subsample",
+    "surroundings",
     "symmetric_noise",
     "two_gaussians",
     "wine",
