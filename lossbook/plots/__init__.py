@@ -6,5 +6,6 @@ Every function takes `ax` (default: the current axes) and returns it. Looks come
 
 from lossbook.plots._classes import classes, cut
 from lossbook.plots._lines import lines, paired
+from lossbook.plots._surface import surface
 
-__all__ = ["classes", "cut", "lines", "paired"]
+__all__ = ["classes", "cut", "lines", "paired", "surface"]
