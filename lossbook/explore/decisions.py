@@ -11,7 +11,7 @@ NEARLY = "0.01"  # of a cost: regret that the shade still calls small
 def threshold(**options: Any) -> Explorer:
     """Return the explorer of a cut between two unit Gaussians.
 
-    Class 0 lies around -d/2 and class 1 around d/2; whatever lies above the threshold t
+    Class 0 lies around -d/2 and class 1 around d/2; whatever lies above the threshold a
     is called class 1. The curves are the four shares of the confusion matrix, the
     expected cost (a false alarm costs 1, a miss c; at c = 1 it is the 0/1 risk), and
     the regret: the cost above that of the best threshold. Where the regret is below
@@ -28,20 +28,20 @@ def threshold(**options: Any) -> Explorer:
     0.0
     """
     best = "log((1 - share)/(c*share))/d"
-    cost = f"({_below('-t - d/2')}*(1 - share) + c*share*{_below('t - d/2')})"
-    least = cost.replace("(-t ", f"(-({best}) ").replace("(t ", f"({best} ")
+    cost = f"({_below('-a - d/2')}*(1 - share) + c*share*{_below('a - d/2')})"
+    least = cost.replace("(-a ", f"(-({best}) ").replace("(a ", f"({best} ")
     curves = {
-        "hits": f"share*{_below('d/2 - t')}",
-        "misses": f"share*{_below('t - d/2')}",
-        "false alarms": f"(1 - share)*{_below('-t - d/2')}",
-        "right refusals": f"(1 - share)*{_below('t + d/2')}",
+        "hits": f"share*{_below('d/2 - a')}",
+        "misses": f"share*{_below('a - d/2')}",
+        "false alarms": f"(1 - share)*{_below('-a - d/2')}",
+        "right refusals": f"(1 - share)*{_below('a + d/2')}",
         "expected cost": cost,
         "regret": f"{cost} - {least}",
     }
     given: dict[str, Any] = {
         "x_range": (-5.0, 5.0),
         "y_range": (0.0, 1.0),
-        "x_label": "threshold t",
+        "x_label": "threshold a",
         "probe": 0.0,
         "alt": "Shares of hits, misses, false alarms and right refusals over the "
         "threshold, with the expected cost and the regret. The cost falls to one "
@@ -49,7 +49,7 @@ def threshold(**options: Any) -> Explorer:
         "where the regret is small is shaded",
     }
     return Explorer(
-        variable="t",
+        variable="a",
         params={
             "d": Slider(low=0.5, high=5, value=3, step=0.1, note="between the classes"),
             "share": Slider(low=0.02, high=0.98, value=0.5, step=0.02, note="class 1"),
