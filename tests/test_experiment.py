@@ -161,6 +161,21 @@ def test_images_stand_in_a_row_under_their_names():
     plt.close("all")
 
 
+def test_a_surface_has_its_first_axis_across():
+    import matplotlib as mpl
+    import matplotlib.pyplot as plt
+
+    mpl.use("agg")
+    at = np.array([0.0, 1.0, 2.0])
+    values = np.stack([at, at, at])  # rises along the second axis only
+    _, ax = plt.subplots()
+    plots.surface(at, values, name="a slope", ax=ax)
+    drawn = ax.collections[0].get_array()
+    np.testing.assert_array_equal(drawn, np.stack([at, at, at], 1))
+    assert ax.get_title() == "a slope"
+    plt.close("all")
+
+
 # --- models and training -------------------------------------------------------
 
 

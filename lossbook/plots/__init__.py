@@ -8,5 +8,6 @@ needs several, takes and returns a figure. Looks come from
 from lossbook.plots._classes import classes, cut
 from lossbook.plots._images import images
 from lossbook.plots._lines import lines, paired
+from lossbook.plots._surface import surface
 
-__all__ = ["classes", "cut", "images", "lines", "paired"]
+__all__ = ["classes", "cut", "images", "lines", "paired", "surface"]
