@@ -57,10 +57,17 @@ def precision(predicted: np.ndarray, labels: np.ndarray, label: int = 1) -> np.n
 
 
 def f1(predicted: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return 2 TP / (2 TP + FP + FN) of class 1: (..., n) to (...).
+    """Return 2 TP / (2 TP + FP + FN) of class 1.
 
     It is the harmonic mean of precision and recall, and of two masks their Dice
-    coefficient. Where class 1 neither occurs nor is predicted it is nan.
+    coefficient.
+
+    Args:
+        predicted: (..., n), the decisions, 0 or 1.
+        labels: (..., n), the true classes, 0 or 1.
+
+    Returns:
+        (...), 0 to 1, or nan where class 1 neither occurs nor is predicted.
 
     >>> f1(np.array([1, 1, 0, 0]), np.array([1, 0, 1, 0]))
     np.float64(0.5)
