@@ -399,6 +399,18 @@ def test_gamma_is_held_between_its_bounds():
         assert loss.gammas.tolist() == [20.0 if gamma > 0 else -2.0]
 
 
+def test_the_rate_scales_the_step_of_gamma():
+    logits, labels = logits_and_labels()
+    found = []
+    for rate in (1.0, 0.5):
+        loss = AdaFocal(bins=1, rate=rate)
+        loss.update(logits, labels)
+        found.append(loss.gammas.item())
+    assert abs(found[0] - 1) > 0.01
+    assert found[1] ** 2 == pytest.approx(found[0])
+    assert AdaFocal().gammas.shape == (15,)
+
+
 def test_a_bin_without_examples_keeps_its_gamma():
     loss = AdaFocal(bins=3, gammas=[1.0, 2.0, 3.0])
     loss.update(*validation([0.8, 0.8], [1, 0]))

@@ -22,6 +22,7 @@ from lossbook import (
     cross_entropy,
     dice,
     focal_tversky,
+    kernels,
     tversky,
     weights,
 )
@@ -82,6 +83,16 @@ def test_the_articles_alpha_says_yes_only_above_three_quarters():
     assert gradient(binary_focal, score, eta + 0.01) < 0
     recover = CATALOGUE["binary_focal"].recovery
     assert recover(np.zeros(1), alpha=0.9) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("form", ["plain", "fused"])
+def test_a_no_that_is_ruled_out_still_pulls(form):
+    score = torch.tensor([torch.inf], requires_grad=True)
+    with kernels.force(form):
+        loss = binary_focal(score, torch.zeros(1), alpha=0.25)
+    (pull,) = torch.autograd.grad(loss.sum(), score)
+    assert loss.item() == torch.inf
+    assert pull.item() == 0.75
 
 
 def test_asymmetric_ignores_a_no_up_to_the_clip():
