@@ -5,6 +5,7 @@
 #   make test                          everything that must hold
 #   make notebooks NOTEBOOKS=book/...  execute and store some notebooks (default: all)
 #   make bench BENCH="--only focal"    measure some losses (default: all)
+#   make bench BENCH="--only lockstep" time sweeps of trainings
 #   make results RESULTS="matrix"      compute some stored studies (default: all)
 #   make mutants LOSSES="focal noise"  plant slips in losses or families (default: all)
 #   make scale SCALE="--workers 4"     a sweep on a cluster (default: 2 workers)

@@ -1,6 +1,7 @@
 """Measure, store, print: `python -m benchmarks [--quick] [--only WORD ...]`."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,12 +11,20 @@ from benchmarks import cases, families, measure, store
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark; return the exit status."""
+    """Run the benchmark; return the exit status.
+
+    `--only lockstep` is another one: how long sweeps of trainings take.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:2] == ["--only", "lockstep"]:
+        from benchmarks import training
+
+        return training.main(given[2:])
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one size, one round")
     parser.add_argument("--only", nargs="+", metavar="WORD", help="subjects to renew")
     parser.add_argument("--to", type=Path, default=store.STORED, metavar="FILE")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(given)
     if options.quick and options.to == store.STORED:
         parser.error("--quick is no measurement to keep: give --to another file")
     chosen, families_chosen = cases.subjects(), list(families.CASES)

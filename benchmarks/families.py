@@ -200,7 +200,7 @@ def supcon(tiny: bool) -> Scene:
         return lambda: loss(x, y)
 
     rivals = [
-        Rival("textbook, all pairs at once", textbook, 0.5),
+        Rival("textbook, all pairs at once", textbook, 0.35),
         _metric_learning("SupConLoss", 0.35, theirs),
     ]
     return Scene([x], (n, size), 4 * n * n, ours, rivals, held=0.5)
@@ -301,7 +301,7 @@ def _on_tree(tree: Hierarchy, n: int, others: list[Hierarchy]) -> Scene:
         return Rival(name, lambda: flat(z, y).mean(), 1.5, same=False)
 
     rivals = [
-        Rival("textbook, matrix of ancestors", lambda: dense(z, y).mean(), 0.5),
+        Rival("textbook, matrix of ancestors", lambda: dense(z, y).mean(), 0.35),
         *map(on, others),
     ]
     return Scene([z], (n, classes), z.nbytes, lambda: loss(z, y).mean(), rivals)

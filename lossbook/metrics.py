@@ -56,6 +56,22 @@ def precision(predicted: np.ndarray, labels: np.ndarray, label: int = 1) -> np.n
         return (said & (labels == label)).sum(-1) / said.sum(-1)
 
 
+def f1(predicted: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return 2 TP / (2 TP + FP + FN) of class 1: (..., n) to (...).
+
+    It is the harmonic mean of precision and recall, and of two masks their Dice
+    coefficient. Where class 1 neither occurs nor is predicted it is nan.
+
+    >>> f1(np.array([1, 1, 0, 0]), np.array([1, 0, 1, 0]))
+    np.float64(0.5)
+    """
+    said, true = np.asarray(predicted, bool), np.asarray(labels, bool)
+    hits, whole = (said & true).sum(-1), said.sum(-1) + true.sum(-1)
+    with np.errstate(invalid="ignore"):
+        found: np.ndarray = 2 * hits / whole
+    return found
+
+
 def balanced_accuracy(predicted: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return the mean recall of two classes: 1/2 for whoever always says the same.
 

@@ -54,6 +54,7 @@ MARKERS = {
 }
 
 PAGE = {"light": "#FFFFFF", "dark": "#14181E"}  # the backgrounds that curves meet
+SURFACE = "cividis"  # low to high: dark to light, also without color
 FIGURE_SIZE = (6.4, 3.6)  # inches
 
 

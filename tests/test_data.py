@@ -227,6 +227,33 @@ def test_noise_on_noise_remembers_the_first_truth():
     np.testing.assert_array_equal(twice.clean, task.labels)
 
 
+def test_classes_are_renamed_by_their_frequency_in_training():
+    labels = np.array([2, 0, 2, 1, 2, 0])  # from the most frequent: 2, 0, 1
+    posterior = np.eye(3)[labels] * 0.7 + 0.1
+    seen = data.Task(
+        inputs=np.arange(6.0)[:, None],
+        labels=labels,
+        posterior=posterior,
+        clean=labels[::-1],
+    )
+    rare_ones = data.Task(inputs=np.zeros((4, 1)), labels=np.array([1, 1, 1, 2]))
+    train, test = data.by_frequency(seen, rare_ones)
+    assert train.labels.tolist() == [0, 1, 0, 2, 0, 1]
+    assert train.clean.tolist() == [1, 0, 2, 0, 1, 0]
+    np.testing.assert_array_equal(train.posterior, np.eye(3)[train.labels] * 0.7 + 0.1)
+    np.testing.assert_array_equal(train.inputs, seen.inputs)
+    assert test.labels.tolist() == [2, 2, 2, 0]  # the training part decides
+    assert test.posterior is None
+    assert test.clean is None
+
+
+def test_a_class_that_training_lacks_has_no_rank():
+    seen = data.Task(inputs=np.zeros((3, 1)), labels=np.array([0, 2, 2]))
+    message = "every class must have a training example, got none of 1"
+    with pytest.raises(ValueError, match=message):
+        data.by_frequency(seen, seen)
+
+
 def test_the_matrices_of_noise():
     np.testing.assert_allclose(data.symmetric_noise(5, 0.4).sum(1), 1)
     np.testing.assert_allclose(np.diag(data.symmetric_noise(5, 0.4)), 0.6)
@@ -388,3 +415,72 @@ def test_standardizing_keeps_what_is_known_of_the_labels():
     first, second = data.standardized(noisy.take(np.arange(20)), noisy)
     np.testing.assert_array_equal(first.clean, noisy.clean[:20])
     np.testing.assert_array_equal(second.posterior, noisy.posterior)
+
+
+@pytest.mark.parametrize("make", [data.symmetric_noise, data.pair_noise])
+def test_the_noise_that_was_made_is_observed(make):
+    labels = np.repeat(np.arange(4), 100)
+    clean = data.Task(inputs=np.zeros((400, 1)), labels=labels)
+    noisy = data.flip(clean, make(4, 0.3), rng=np.random.default_rng(0))
+    np.testing.assert_allclose(data.observed_noise(noisy, classes=4), make(4, 0.3))
+
+
+def test_observed_noise_counts_from_truth_to_label():
+    """An asymmetric case: half of class 0 is called 2, and nobody else moves."""
+    labels, clean = np.array([0, 2, 1, 1, 2, 2]), np.array([0, 0, 1, 1, 2, 2])
+    task = data.Task(inputs=np.zeros((6, 1)), labels=labels, clean=clean)
+    wanted = np.eye(4)
+    wanted[0] = [0.5, 0, 0.5, 0]
+    np.testing.assert_array_equal(data.observed_noise(task, classes=4), wanted)
+    plain = data.Task(inputs=task.inputs, labels=labels)
+    np.testing.assert_array_equal(data.observed_noise(plain, classes=3), np.eye(3))
+    with pytest.raises(ValueError, match="more than the largest label, 2, got 2"):
+        data.observed_noise(task, classes=2)
+
+
+def test_a_disk_is_round_and_brighter_than_its_surroundings():
+    task = data.disks(200, noise=0.0, rng=np.random.default_rng(0))
+    assert (task.inputs[task.labels == 0] == 0).all()
+    assert task.inputs[task.labels == 1].min() >= 0.5
+    assert task.inputs.max() <= 1.5
+    assert 0.01 <= task.labels.mean() <= 0.03
+    # A disk of radius r has about pi r^2 pixels, and an image at most three of them.
+    areas = task.labels.sum((1, 2))
+    assert areas.min() >= 3
+    assert areas.max() <= 3 * np.pi * 2.7**2
+
+
+def test_disks_lie_anywhere_but_on_the_edge():
+    masks = data.disks(400, size=12, rng=np.random.default_rng(0)).labels
+    covered = masks.sum(0)
+    assert (covered[2:-2, 2:-2] > 0).all()
+    assert (covered[0] == 0).all()
+    assert (covered[:, -1] == 0).all()
+
+
+def test_so_many_images_are_empty_and_the_noise_is_as_asked():
+    task = data.disks(40, noise=0.7, empty=0.3, rng=np.random.default_rng(0))
+    assert (task.labels.sum((1, 2)) == 0).sum() == 12
+    assert abs(task.inputs[task.labels == 0].std() - 0.7) < 0.02
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"size": 7}, "size must be at least 8 pixels, got 7"),
+        ({"empty": 1.2}, "empty must lie between 0 and 1, got 1.2"),
+    ],
+)
+def test_disks_that_cannot_be_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        data.disks(3, rng=np.random.default_rng(0), **options)
+
+
+def test_surroundings_are_means_of_squares_in_the_order_of_the_pixels():
+    images = np.random.default_rng(0).normal(size=(2, 5, 7))
+    found = data.surroundings(images, widths=[1, 3])
+    assert found.shape == (2, 35, 2)
+    np.testing.assert_array_equal(found[..., 0], images.reshape(2, 35))
+    pixel = 2 * 7 + 4
+    expected = images[:, 1:4, 3:6].mean((1, 2))
+    np.testing.assert_allclose(found[:, pixel, 1], expected)

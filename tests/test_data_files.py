@@ -63,6 +63,19 @@ def cifar10_files():
     return {"cifar-10-python.tar.gz": archive(members)}
 
 
+META = {
+    b"fine_label_names": [b"apple", b"bear", b"cod", b"pear"],
+    b"coarse_label_names": [b"beasts", b"fish", b"fruits"],
+}
+LABELED = {b"fine_labels": [3, 1, 2, 0, 3], b"coarse_labels": [2, 0, 1, 2, 2]}
+
+
+def small_cifar100(labeled=LABELED):
+    """Four classes in three superclasses, in the format of CIFAR-100."""
+    parts = {"cifar-100-python/meta": META, "cifar-100-python/train": labeled}
+    return {"cifar-100-python.tar.gz": archive(parts)}
+
+
 def cifar100_files():
     record = {
         b"data": PIXELS,
@@ -113,6 +126,27 @@ def test_cifar100_knows_two_labels(tmp_path):
     coarse, _ = data.cifar100(tmp_path, source=source, coarse=True)
     np.testing.assert_array_equal(fine.labels, [99, 1, 50, 0])
     np.testing.assert_array_equal(coarse.labels, [13, 1, 2, 4])
+
+
+def test_cifar100_has_a_tree(tmp_path):
+    source = placed(tmp_path, _files.CIFAR100, small_cifar100())
+    tree = data.cifar100_hierarchy(tmp_path, source=source)
+    assert tree.classes == ("apple", "bear", "cod", "pear")
+    assert [tree.path(k)[1:] for k in range(4)] == [
+        (above, "root") for above in ("fruits", "beasts", "fish", "fruits")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fine", "coarse"),
+    [([0, 1, 2, 3, 3], [2, 0, 1, 2, 1]), ([0, 1, 2], [2, 0, 1])],
+    ids=["in two", "in none"],
+)
+def test_a_class_in_no_superclass_or_two_is_refused(tmp_path, fine, coarse):
+    labeled = {b"fine_labels": fine, b"coarse_labels": coarse}
+    source = placed(tmp_path, _files.CIFAR100, small_cifar100(labeled))
+    with pytest.raises(ValueError, match=r"each of the 4 classes .* in one super"):
+        data.cifar100_hierarchy(tmp_path, source=source)
 
 
 def test_the_root_may_come_from_the_environment(tmp_path, monkeypatch):

@@ -146,6 +146,36 @@ def test_figures_differ_by_more_than_color():
     plt.close("all")
 
 
+def test_images_stand_in_a_row_under_their_names():
+    import matplotlib as mpl
+    import matplotlib.pyplot as plt
+
+    mpl.use("agg")
+    panels = {"noise": np.arange(6.0).reshape(2, 3), "mask": np.eye(2) > 0}
+    drawn = plots.images(panels, figure=plt.figure())
+    assert [ax.get_title() for ax in drawn.axes] == ["noise", "mask"]
+    places = [ax.get_position() for ax in drawn.axes]
+    assert abs((places[0].y0 + places[0].y1) - (places[1].y0 + places[1].y1)) < 1e-9
+    assert places[0].x1 < places[1].x0
+    np.testing.assert_array_equal(drawn.axes[0].images[0].get_array(), panels["noise"])
+    plt.close("all")
+
+
+def test_a_surface_has_its_first_axis_across():
+    import matplotlib as mpl
+    import matplotlib.pyplot as plt
+
+    mpl.use("agg")
+    at = np.array([0.0, 1.0, 2.0])
+    values = np.stack([at, at, at])  # rises along the second axis only
+    _, ax = plt.subplots()
+    plots.surface(at, values, name="a slope", ax=ax)
+    drawn = ax.collections[0].get_array()
+    np.testing.assert_array_equal(drawn, np.stack([at, at, at], 1))
+    assert ax.get_title() == "a slope"
+    plt.close("all")
+
+
 # --- models and training -------------------------------------------------------
 
 

@@ -35,7 +35,7 @@ LAYERS = {  # what each part of lossbook may import from lossbook
     "criterion": {"modes", "card", "validate", "losses"},
     "metrics": {"trees"},
     "calibration": set(),
-    "data": {"data"},
+    "data": {"data", "trees"},
     "check": {"card", "criterion", "evidence", "losses", "check"},
     "_compare": {"data", "experiment", "losses", "plots", "stats"},
     "diagnose": set(),

@@ -261,3 +261,15 @@ def test_a_class_without_examples_has_no_recall():
     predicted, labels = np.array([[0, 1], [0, 1]]), np.array([[0, 1], [0, 0]])
     np.testing.assert_array_equal(metrics.recall(predicted, labels), [1.0, np.nan])
     assert np.isnan(metrics.balanced_accuracy(predicted, labels)[1])
+
+
+def test_f1_is_the_harmonic_mean_and_the_dice_coefficient():
+    rng = np.random.default_rng(0)
+    said, true = rng.random((4, 60)) < 0.3, rng.random((4, 60)) < 0.5
+    pairs = list(zip(said, true, strict=True))
+    harmonic = [
+        2 / (1 / metrics.precision(a, b) + 1 / metrics.recall(a, b)) for a, b in pairs
+    ]
+    np.testing.assert_allclose(metrics.f1(said, true), harmonic)
+    assert np.isnan(metrics.f1(np.zeros(3), np.zeros(3)))
+    assert metrics.f1(np.zeros(3), np.ones(3)) == 0

@@ -300,7 +300,7 @@ CURVED = [
     card
     for card in CATALOGUE.values()
     if card.kind in ("labels", "targets", "margin", "binary")
-    and card.family not in ("imbalance", "margins")
+    and card.family != "margins"
     and not card.opaque
 ]
 

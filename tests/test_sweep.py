@@ -15,6 +15,7 @@ import pytest
 import torch
 from dask.distributed import Client, LocalCluster
 
+import lossbook
 from lossbook import data, experiment
 from lossbook.experiment import Config, grid, run, run_stack, sweep, task_of
 from lossbook.experiment import _code as code
@@ -181,6 +182,31 @@ def test_questions_of_a_stack_know_their_model(batch_size):
     for name in ("nll", "brier"):
         found, wanted = ([row[name] for row in rows] for rows in (together, alone))
         np.testing.assert_allclose(found, wanted, atol=1e-9)
+
+
+@pytest.mark.parametrize("loss", ["ForwardCorrection", "BackwardCorrection"])
+def test_a_correction_knows_noise_that_depends_on_the_input(loss, monkeypatch):
+    """Each model of a stack gets the matrix of its own labels, which is asymmetric."""
+    given, made = [], getattr(lossbook, loss)
+    before = made.__post_init__
+
+    def noted(self):
+        given.append(np.array(self.transition))
+        before(self)
+
+    monkeypatch.setattr(made, "__post_init__", noted)
+    options = {"data": "ordinal", "loss": loss, "epochs": 1, "noise": "instance"}
+    configs = grid(**options, noise_rate=[0.3], seed=range(2))
+    run_stack(configs)
+    for config, matrix in zip(configs, given, strict=True):
+        train, _ = task_of(config)
+        pairs = zip(train.clean, train.labels, strict=True)
+        counts = np.zeros((5, 5))
+        for true, label in pairs:
+            counts[true, label] += 1
+        np.testing.assert_allclose(matrix, counts / counts.sum(1, keepdims=True))
+        assert abs(matrix - matrix.T).max() > 0.02
+        assert abs(matrix - data.symmetric_noise(5, 0.3)).max() > 0.1
 
 
 def test_seeds_may_draw_parts_of_several_sizes():
@@ -408,7 +434,7 @@ def test_the_key_of_code_forgets_nothing_that_runs():
     hashed = code.sources("lossbook.losses.hierarchy._hierarchical_cross_entropy")
     hashed |= code.sources("lossbook.experiment")
     assert not names - {str(path.relative_to(code.PACKAGE)) for path in hashed}
-    assert not [path for path in hashed if path.name == "_focal.py"]
+    assert not [path for path in hashed if path.name in ("_focal.py", "_cards.py")]
 
 
 @pytest.mark.parametrize("part", ["posterior", "clean"])

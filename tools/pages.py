@@ -13,7 +13,7 @@ import pandas as pd
 from nbformat import NotebookNode
 
 from benchmarks import cases, families, store
-from tools import api, catalogue, matrix_page, notebooks
+from tools import api, catalogue, datasets, matrix_page, notebooks
 from tools.markdown import page, table
 from tools.paths import CONSTRAINTS
 
@@ -70,6 +70,7 @@ def generate(shown: Shown) -> dict[Path, str]:
         FOLDER / "environment.md": environment_page(),
         FOLDER / "results.md": matrix_page.text(),
         **catalogue.generate(),
+        **datasets.generate(),
         **api.generate(),
     }
 

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from lossbook.data._task import Task
+from lossbook.trees import Hierarchy
 
 ROOT_VARIABLE = "LOSSBOOK_DATA"
 CHUNK = 2**20  # bytes
@@ -200,6 +201,44 @@ def cifar100(
     key = b"coarse_labels" if coarse else b"fine_labels"
     train, test = _pickles(archive, _CIFAR100_PARTS)
     return _task_of([train], key), _task_of([test], key)
+
+
+def cifar100_hierarchy(
+    root: str | Path | None = None,
+    *,
+    download: bool = False,
+    source: Source | None = None,
+) -> Hierarchy:
+    """Return the tree of CIFAR-100, each class under its superclass.
+
+    Which class belongs to which superclass is read from the labels of the training
+    part. The classes are in the order of `cifar100`'s labels.
+
+    Args:
+        root: as for `mnist`.
+        download: fetch what is missing, about 170 MB.
+        source: as for `mnist`.
+
+    Raises:
+        FileNotFoundError: for a missing file, if `download` is off.
+        ValueError: for a damaged file, no root, or a class that is in no superclass or
+            in two.
+    """
+    (archive,) = _files(source or CIFAR100, root, download)
+    names, train = _pickles(archive, ["cifar-100-python/meta", _CIFAR100_PARTS[0]])
+    fine, coarse = (
+        [name.decode() for name in names[key]]
+        for key in (b"fine_label_names", b"coarse_label_names")
+    )
+    pairs = {*zip(train[b"fine_labels"], train[b"coarse_labels"], strict=True)}
+    if sorted(f for f, _ in pairs) != list(range(len(fine))):
+        raise ValueError(
+            f"each of the {len(fine)} classes in {archive} must be in one superclass, "
+            f"got {len(pairs)} pairs of class and superclass"
+        )
+    above = {fine[f]: coarse[c] for f, c in pairs}
+    used = dict.fromkeys(above.values(), "root")
+    return Hierarchy.from_parents(above | used, classes=fine)
 
 
 _CIFAR100_PARTS = ["cifar-100-python/train", "cifar-100-python/test"]

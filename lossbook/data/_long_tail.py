@@ -76,3 +76,43 @@ def subsample(
             )
         kept.append(members[:count])
     return task.take(rng.permutation(np.concatenate(kept)))
+
+
+def by_frequency(train: Task, test: Task) -> tuple[Task, Task]:
+    """Return both parts with the classes renamed: 0 is the most frequent in training.
+
+    So "the head" is the first classes and "the tail" the last, whichever these are.
+
+    Args:
+        train: with labels (n,), 0 to C - 1; no class may be missing.
+        test: with labels of the same classes.
+
+    Returns:
+        Training and test part with new labels; a posterior's columns move along.
+
+    Raises:
+        ValueError: if a class has no training example.
+
+    >>> seen = Task(inputs=np.zeros((4, 1)), labels=np.array([2, 1, 2, 0]))
+    >>> by_frequency(seen, seen)[0].labels
+    array([0, 2, 0, 1])
+    """
+    classes = 1 + int(max(train.labels.max(), test.labels.max()))
+    counts = np.bincount(train.labels, minlength=classes)
+    if not counts.all():
+        raise ValueError(
+            f"every class must have a training example, got none of {counts.argmin()}"
+        )
+    order = np.argsort(-counts, kind="stable")
+    return _renamed(train, order), _renamed(test, order)
+
+
+def _renamed(task: Task, order: np.ndarray) -> Task:
+    """Return the task with class order[k] called k."""
+    place = np.argsort(order)
+    return Task(
+        inputs=task.inputs,
+        labels=place[task.labels],
+        posterior=None if task.posterior is None else task.posterior[:, order],
+        clean=None if task.clean is None else place[task.clean],
+    )

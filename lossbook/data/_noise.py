@@ -121,6 +121,43 @@ def instance_noise(task: Task, rate: float, *, rng: np.random.Generator) -> Task
     return _with_noise(task, noisy)
 
 
+def observed_noise(task: Task, *, classes: int) -> np.ndarray:
+    """Return the matrix of the noise in a task, counted from its clean labels.
+
+    It is the average over the inputs. Where noise depends on the input, two examples of
+    one class differ in it, and no matrix tells how.
+
+    Args:
+        task: with labels (n,); without `clean` it has no noise.
+        classes: number of classes C.
+
+    Returns:
+        (C, C), T[i, j] = the share of the examples of true class i with the label j; a
+        class without examples keeps its label.
+
+    Raises:
+        ValueError: for fewer classes than there are labels.
+
+    >>> labels, clean = np.array([0, 1, 1, 1]), np.array([0, 0, 1, 1])
+    >>> task = Task(inputs=np.zeros((4, 1)), labels=labels, clean=clean)
+    >>> observed_noise(task, classes=3)
+    array([[0.5, 0.5, 0. ],
+           [0. , 1. , 0. ],
+           [0. , 0. , 1. ]])
+    """
+    clean = task.labels if task.clean is None else task.clean
+    most = max(int(task.labels.max(initial=0)), int(clean.max(initial=0)))
+    if most >= classes:
+        raise ValueError(
+            f"classes must be more than the largest label, {most}, got {classes}"
+        )
+    counts = np.zeros((classes, classes))
+    np.add.at(counts, (clean, task.labels), 1.0)
+    missing = counts.sum(1) == 0
+    counts[missing, missing] = 1.0
+    return counts / counts.sum(1, keepdims=True)
+
+
 def _rough_posterior(task: Task) -> np.ndarray:
     classes = range(int(task.labels.max()) + 1)
     means = np.stack([task.inputs[task.labels == c].mean(0) for c in classes])

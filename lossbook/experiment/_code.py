@@ -9,6 +9,7 @@ from pathlib import Path
 from lossbook.losses import CATALOGUE
 
 PACKAGE = Path(__file__).parent.parent
+WORDS = "lossbook.data._cards"
 
 
 @cache
@@ -75,14 +76,15 @@ def _imported(file: Path) -> tuple[str, ...]:
 def sources(module: str) -> set[Path]:
     """Return the files of a module and of all that it imports of this package.
 
-    The catalogue and its families are lists of losses; it ends there.
+    The catalogue and its families are lists of losses; it ends there. Cards of data
+    sets are words.
     """
     found: dict[str, Path] = {}
     waiting = [module]
     while waiting:
         name = waiting.pop()
         file = _file_of(name)
-        if name in found or file is None or _is_list_of_losses(name):
+        if name in {*found, WORDS} or file is None or _is_list_of_losses(name):
             continue
         found[name] = file
         waiting += _imported(file)

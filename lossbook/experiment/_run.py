@@ -18,6 +18,7 @@ from lossbook import metrics
 from lossbook.card import LossCard
 from lossbook.data import (
     Task,
+    observed_noise,
     ordered_costs,
     pair_noise,
     stack,
@@ -324,10 +325,16 @@ def _with(
 def _closed_over(name: str, made: _Stack, config: Config, k: int) -> Any:
     """Return what a loss wants to know of the data.
 
-    Of noise that depends on the input no matrix tells: it is taken to be symmetric.
+    The matrix of noise that depends on the input is its average over each class,
+    counted from the clean labels: the best that a loss with one matrix can know.
     """
     if name == "counts":
         return np.bincount(made.train.labels[k], minlength=made.classes).clip(min=1)
+    if name == "transition" and config.noise == "instance":
+        clean, noisy = made.train.clean, made.train.labels[k]
+        own = None if clean is None else clean[k]
+        task = Task(inputs=made.train.inputs[k], labels=noisy, clean=own)
+        return observed_noise(task, classes=made.classes)
     if name == "transition":
         matrix = pair_noise if config.noise == "pair" else symmetric_noise
         return matrix(made.classes, config.noise_rate)

@@ -33,7 +33,9 @@ torch functions (`huber.numpy("loss")`) for tests. What has no formula is a tabl
 and `curves={"smooth sign": table}`. From a loss's card, `explore.curves(card)` draws
 the loss and its slope; `explore.compare(cards)` does so for several, with a menu
 (`groups=[explore.Group(...), ...]`); `explore.psi_calculus(cards)` compares losses of
-the true class's probability, with a shaded region.
+the true class's probability, with a shaded region. `explore.threshold()` cuts between
+two Gaussians and shows what the cut costs, `explore.conditional_risk(cards)` what a
+score costs where the class is uncertain.
 
 A lab trains a model for each setting of its controls, all settings at once:
 
@@ -50,6 +52,7 @@ Sizes are held: 10 KB gzipped for an explorer, 20 KB with tables; a table has at
 two parameters, a lab at most two controls and 60 settings.
 """
 
+from lossbook.explore.decisions import conditional_risk, threshold
 from lossbook.explore.explorers import Explorer, Group, Shade
 from lossbook.explore.from_cards import compare, curves, psi_calculus
 from lossbook.explore.labs import Control, Lab, Result, lab
@@ -66,7 +69,9 @@ __all__ = [
     "Slider",
     "Table",
     "compare",
+    "conditional_risk",
     "curves",
     "lab",
     "psi_calculus",
+    "threshold",
 ]

@@ -47,6 +47,7 @@ def explorers():
     yield pytest.param(explore.compare(margin_cards()), id="margins")
     yield pytest.param(huber(), id="huber")
     yield pytest.param(psi(), id="psi")
+    yield pytest.param(explore.threshold(), id="threshold")
     yield pytest.param(explore.psi_calculus(PSI, over="margin"), id="psi-margin")
     for card in DRAWN:
         yield pytest.param(explore.curves(card), id=card.key)

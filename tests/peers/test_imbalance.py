@@ -208,3 +208,10 @@ def test_the_alpha_of_keras_prices_misses():
     scores = 200 * found - 100
     ours = [float(tversky(scores, mask, alpha=a, smooth=0.0)) for a in (0.0, 1.0)]
     assert ours[0] == ours[1]
+
+
+def test_an_empty_mask_rightly_left_empty_costs_1_in_keras():
+    """Its constant stands in the denominator alone; ours is 0 there."""
+    empty = torch.zeros(1, 16)
+    assert float(peer("keras.losses").dice(empty, empty)) == 1
+    assert float(dice(torch.full((1, 16), -1e3), empty, smooth=0.0)) == 0

@@ -142,7 +142,9 @@ def _no(log_p: Tensor, log_not_p: Tensor, gamma: Parameter, clip: Parameter) -> 
     counts = share < 1
     # What does not count is kept away from log 0, whose gradient would be nan.
     log_q = log_p + (-share.where(counts, 0.0)).log1p()
-    log_not_q = torch.logaddexp(log_not_p, log_clip)
+    # logaddexp has no second derivative where one of the two is far below.
+    both = torch.stack(torch.broadcast_tensors(log_not_p, log_clip))
+    log_not_q = both.logsumexp(0)
     return torch.where(counts, (gamma * finite(log_q)).exp() * log_not_q, 0.0)
 
 
