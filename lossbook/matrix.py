@@ -11,6 +11,7 @@ results read them:
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -408,10 +409,15 @@ def plan() -> Plan:
     return Plan(losses())
 
 
+@cache
+def _configs() -> tuple[Config, ...]:
+    return tuple(plan().configs())
+
+
 STUDY = Study(
     name="matrix",
     about="Every loss that can train a classifier, under every condition.",
-    configs=lambda: plan().configs(),
+    configs=_configs,
     compute=lambda study, sweep: plan().rows(sweep),
     most=lambda: plan().most(),
     added=("condition", "stage"),

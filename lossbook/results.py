@@ -293,7 +293,8 @@ def sample(frame: "pd.DataFrame", count: int = SAMPLE) -> list[Row]:
 def apart(row: Mapping[str, Any], again: Mapping[str, Any], within: float) -> list[str]:
     """Return how a row computed again differs from the stored one, one phrase each.
 
-    Times and versions are no results. Numbers may differ by `within`.
+    Times and versions are no results. Numbers may differ by `within`, those above 1 by
+    this part of themselves.
     """
     found = []
     for name, new in again.items():
@@ -301,7 +302,7 @@ def apart(row: Mapping[str, Any], again: Mapping[str, Any], within: float) -> li
         if name in NOT_RESULTS or (_missing(old) and _missing(new)):
             continue
         if isinstance(new, float) and isinstance(old, float | int):
-            if not abs(old - new) <= within:
+            if not abs(old - new) <= within * max(1.0, abs(old)):
                 found.append(f"{name}: stored {old:.6g}, now {new:.6g}")
         elif old != new:
             found.append(f"{name}: stored {old!r}, now {new!r}")

@@ -356,6 +356,15 @@ def test_the_page_is_there_without_rows():
     assert all(name in text for name in matrix.CONDITIONS)
 
 
+def test_a_condition_tells_how_it_is_trained():
+    assert "70 epochs, batches of 128, learning rate 0.01. " in matrix_page.told(
+        "clean"
+    )
+    assert "weight decay 0.01. What decides: distance." in matrix_page.told(
+        "tree, right"
+    )
+
+
 def test_the_page_says_what_has_changed_since(rows, kept):
     stored = matrix.stored()
     stored.attrs["code"] = stored.attrs["code"] | {"mae": "other"}
