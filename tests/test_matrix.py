@@ -357,7 +357,7 @@ def test_the_page_is_there_without_rows():
 
 
 def test_a_condition_tells_how_it_is_trained():
-    assert "70 epochs, batches of 128, learning rate 0.01. " in matrix_page.told(
+    assert "80 epochs, batches of 128, learning rate 0.01. " in matrix_page.told(
         "clean"
     )
     assert "weight decay 0.01. What decides: distance." in matrix_page.told(
