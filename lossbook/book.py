@@ -124,6 +124,7 @@ def number(
     ...
     ValueError: 0.1250000001 lies on a rounding edge at 2 digits; print 1 or 3 digits
     """
+    value = value.detach() if hasattr(value, "detach") else value
     x = float(value) * (100 if percent else 1)
     if not math.isfinite(x):
         raise ValueError(f"a number must be finite to be printed, got {x}")

@@ -66,6 +66,8 @@ def equal(a: Any, b: Any, *, within: float = 0.0, relative: bool = False) -> Evi
     holds: equal within 1e-09, over 2 numbers
     """
     left, right = np.broadcast_arrays(array(a), array(b))
+    if left.dtype == right.dtype == bool:  # truth values have no difference
+        left, right = left.astype(int), right.astype(int)
     with np.errstate(invalid="ignore"):  # inf equals inf, their difference is nan
         gap = np.where(left == right, 0.0, np.abs(left - right))
     if relative:

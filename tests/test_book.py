@@ -33,6 +33,7 @@ def shown(monkeypatch):
         (1.0, {"digits": 3}, "1.00"),
         (0.00001234, {"digits": 2}, "1.2e−05"),
         (torch.tensor(0.25), {"digits": 2}, "0.25"),
+        (torch.tensor(0.25, requires_grad=True), {"digits": 2}, "0.25"),
         (0.9996, {"digits": 3}, "1.00"),
     ],
 )

@@ -14,6 +14,8 @@ from lossbook.evidence import Refuted
         (evidence.equal([1.0], [1.0 + 1e-12], within=1e-9), True),
         (evidence.equal([1.0], [1.1], within=1e-9), False),
         (evidence.equal([np.inf], [np.inf]), True),
+        (evidence.equal([True, False], [True, False]), True),
+        (evidence.equal([True, False], [True, True]), False),
         (evidence.equal([np.nan], [np.nan], within=1.0), False),
         (evidence.equal([], [], within=1.0), False),
         (evidence.equal(1e-30, 2e-30, within=1e-9, relative=True), False),
