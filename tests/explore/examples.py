@@ -32,6 +32,12 @@ def psi():
     return explore.psi_calculus(PSI_CARDS, title="One calculus")
 
 
+def cost_of_a_score():
+    """A menu, a shaded region, and level lines from tables."""
+    cards = [CATALOGUE[key] for key in ("hinge", "logistic")]
+    return explore.conditional_risk(cards, title="The cost of a score")
+
+
 def tabled():
     """A curve from a table over two parameters."""
     table = explore.Table.of(

@@ -8,9 +8,16 @@ from axe_playwright_python.sync_playwright import Axe
 
 from lossbook import explore, style
 from lossbook.losses import CATALOGUE
-from tests.explore.examples import FOCAL, huber, psi, tabled, weights_lab
+from tests.explore.examples import (
+    FOCAL,
+    cost_of_a_score,
+    huber,
+    psi,
+    tabled,
+    weights_lab,
+)
 
-ALL = (huber, psi, tabled, weights_lab)
+ALL = (huber, psi, cost_of_a_score, tabled, weights_lab)
 SVG = "{http://www.w3.org/2000/svg}"
 
 
