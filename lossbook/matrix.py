@@ -580,3 +580,52 @@ def _tested(
     else:
         made = stats.corrected_resampled_t(paired, test_share=test_share)
     return {"difference": made.mean, "low": made.low, "high": made.high, "p": made.p}
+
+
+def columns(
+    losses: Sequence[str],
+    conditions: Sequence[str] | None = None,
+    *,
+    stage: str = "tuned",
+    rows: "pd.DataFrame | None" = None,
+) -> dict[str, list[str]]:
+    """Return the summary of a few losses in words, column by column, for a table.
+
+    Args:
+        losses: keys of the catalogue; the baseline is no row of its own.
+        conditions: names in `CONDITIONS`; None for all.
+        stage: as in `summary`.
+        rows: of the matrix; None for the stored ones.
+
+    Returns:
+        Columns of equal length: "condition", "loss", "metric", "cross-entropy" (its
+        mean), "difference" (loss minus cross-entropy), "95 % interval" (empty where
+        every seed gave the same), and "clearly": "better" or "worse" where the test,
+        corrected for all losses of the condition, is below 5 %.
+
+    Raises:
+        FileNotFoundError: where nothing is stored.
+    """
+    found = summary(rows, losses=losses, conditions=conditions, stage=stage)
+    records = found[found["loss"] != BASELINE].to_dict("records")
+    return {
+        "condition": [str(row["condition"]) for row in records],
+        "loss": [f"`{row['loss']}`" for row in records],
+        "metric": [str(row["metric"]).replace("_", " ") for row in records],
+        BASELINE.replace("_", "-"): [_typed(row["baseline"]) for row in records],
+        "difference": [_typed(row["difference"], "+") for row in records],
+        "95 % interval": [
+            f"{_typed(row['low'], '+')} to {_typed(row['high'], '+')}"
+            if np.isfinite(row["high"] - row["low"])
+            else ""
+            for row in records
+        ],
+        "clearly": [
+            {True: "better", False: "worse"}.get(row["better"], "") for row in records
+        ],
+    }
+
+
+def _typed(value: float, sign: str = "") -> str:
+    """Return a number with three decimals, and a minus that is one."""
+    return f"{value:{sign}.3f}".replace("-", "\N{MINUS SIGN}")

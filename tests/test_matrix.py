@@ -268,6 +268,19 @@ def test_better_means_better_for_this_metric():
         assert table["nce"] is None
 
 
+def test_columns_say_in_words_what_the_summary_found():
+    noise = 1e-4 * np.sin(np.arange(10))
+    base = np.full(10, 0.5)
+    rows = made_up({"cross_entropy": base, "focal": 0.75 + noise, "mae": 0.25 + noise})
+    found = matrix.columns(["mae", "focal", "cross_entropy"], rows=rows)
+    by_loss = dict(zip(found["loss"], zip(*found.values(), strict=True), strict=True))
+    assert set(by_loss) == {"`mae`", "`focal`"}
+    assert by_loss["`focal`"][2:5] == ("accuracy", "0.500", "+0.250")
+    assert by_loss["`mae`"][4] == "\N{MINUS SIGN}0.250"
+    assert by_loss["`focal`"][-1] == "better"
+    assert by_loss["`mae`"][-1] == "worse"
+
+
 def test_failed_trainings_are_counted_and_have_no_difference():
     base = np.linspace(0.5, 0.6, 10)
     broken = np.where(np.arange(10) < 4, np.nan, base + 0.1)
