@@ -95,7 +95,7 @@ def _large(values: Tensor) -> bool:
 class Rows(NamedTuple):
     """The fused form of a loss of rows.
 
-    Attributes:
+    Args:
         block: Applied to block after block.
         finish: From the sums of all rows to (loss, factor), one number a row each; no
             factor stands for 1.

@@ -489,14 +489,14 @@ def summary(
         baseline: key of the loss that the others are compared with, at its default.
 
     Returns:
-        A row a condition and loss: `metric`; `mean` and `baseline`, the means over the
-        seeds; `difference`, the mean of loss minus baseline on the same seed, with its
-        95 % interval from `low` to `high`; `p` and `p_holm`, the latter for all losses
-        of the condition together; `better`, True or False where `p_holm` is below
-        0.05, else None; `seeds`, the pairs that stayed finite; `failed`, those that did
-        not; `setting`, the parameters, empty at the default. Where seeds split one
-        data set, intervals and p-values allow for the overlap, as
-        `stats.corrected_resampled_t` does.
+        A table with one row for each condition and loss, and these columns. `metric`;
+        `mean` and `baseline`, the means over the seeds; `difference`, the mean of loss
+        minus baseline on the same seed, with its 95 % interval from `low` to `high`;
+        `p` and `p_holm`, the latter for all losses of the condition together; `better`,
+        True or False where `p_holm` is below 0.05, else None; `seeds`, the pairs that
+        stayed finite; `failed`, those that did not; `setting`, the parameters, empty at
+        the default. Where seeds split one data set, intervals and p-values allow for
+        the overlap, as `stats.corrected_resampled_t` does.
 
     Raises:
         FileNotFoundError: where nothing is stored.
@@ -598,10 +598,11 @@ def columns(
         rows: of the matrix; None for the stored ones.
 
     Returns:
-        Columns of equal length: "condition", "loss", "metric", "cross-entropy" (its
-        mean), "difference" (loss minus cross-entropy), "95 % interval" (empty where
-        every seed gave the same), and "clearly": "better" or "worse" where the test,
-        corrected for all losses of the condition, is below 5 %.
+        What `book.table` takes, columns of one length. They are "condition", "loss",
+        "metric", "cross-entropy" (its mean), "difference" (loss minus cross-entropy),
+        "95 % interval" (empty where every seed gave the same), and "clearly", which
+        says "better" or "worse" where the test, corrected for all losses of the
+        condition, is below 5 %.
 
     Raises:
         FileNotFoundError: where nothing is stored.
