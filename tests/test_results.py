@@ -78,8 +78,8 @@ def test_more_trainings_that_depend_on_results_are_announced(place, capsys):
 
 def test_an_unknown_study_is_refused_with_the_known_ones(place, capsys):
     with pytest.raises(SystemExit):
-        computed(place, study(), "smal")
-    assert "STUDY must be one of small, got 'smal'" in capsys.readouterr().err
+        computed(place, study(), "tiny")
+    assert "STUDY must be one of small, got 'tiny'" in capsys.readouterr().err
 
 
 def trained_again(monkeypatch, call):
