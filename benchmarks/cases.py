@@ -1,6 +1,7 @@
 """What is measured: every loss of the catalogue with examples of its own, and peers."""
 
 import importlib
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from torch.nn import functional
 
 from benchmarks.store import loss_key
 from lossbook.card import LossCard
+from lossbook.experiment import needs
 from lossbook.losses import CATALOGUE
 
 Loss = Callable[[Tensor, Tensor], Tensor]  # (scores, truth) -> losses, or their mean
@@ -49,6 +51,8 @@ SIZES = (
     Size(8192, 1000, 9, scales=(MILD, SHARP)),
     Size(2048, 32000, 3, kinds=("labels", "targets")),
 )
+# What a loss closes over -> the largest number of classes: a matrix of classes, a tree.
+MOST = {"costs": 100, "transition": 100, "hierarchy": 1000}
 QUICK = (Size(64, 10, 1, scales=(MILD, SHARP)),)
 
 
@@ -61,17 +65,23 @@ class Subject:
         kind: What its truth is, as on a card.
         make: From the number of classes to the loss.
         code: The key of the code, a library's version, or "" for none.
+        most: The largest number of classes that it is measured with.
     """
 
     name: str
     kind: str
     make: Callable[[int], Loss]
     code: str
+    most: float = math.inf
 
 
 def subjects() -> list[Subject]:
-    """The catalogue's losses at their defaults, torch's, fvcore's, and the limit."""
-    ours = [of_card(card) for card in CATALOGUE.values() if card.kind in KINDS]
+    """The catalogue's losses at their defaults, torch's, fvcore's, and the limit.
+
+    What hands every example to a solver is left out.
+    """
+    cards = [card for card in CATALOGUE.values() if not card.opaque]
+    ours = [of_card(card) for card in cards if card.kind in KINDS]
     return [*peers(), *ours]
 
 
@@ -82,6 +92,7 @@ def of_card(card: LossCard) -> Subject:
         card.kind,
         lambda classes: card.make(classes, **card.defaults()),
         loss_key(card.fn.__module__),
+        min((MOST[name] for name in needs(card) if name in MOST), default=math.inf),
     )
 
 

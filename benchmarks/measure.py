@@ -38,7 +38,7 @@ def rows_of(size: Size, chosen: list[Subject]) -> list[Row]:
         logits, truth = batch(size, scale)
         units = logits.numel() * logits.element_size()
         for each in chosen:
-            if each.kind in size.kinds:
+            if each.kind in size.kinds and size.classes <= each.most:
                 loss = each.make(size.classes)
                 steps[each.name, scale] = _step(loss, logits, truth[each.kind])
     read, written = logits.detach(), torch.zeros_like(logits.detach())

@@ -94,7 +94,7 @@ def section(card: DataCard) -> list[str]:
     about = [
         ["Loader", f"`lossbook.data.{card.key}`"],
         ["Origin", card.origin],
-        ["Described at", f"<{card.url}>"],
+        ["Described", f"[by its source]({card.url})"],
         ["License", card.license],
         *counted(card),
     ]
@@ -102,7 +102,7 @@ def section(card: DataCard) -> list[str]:
     return [
         f"({anchor(card)})=",
         f"{level} {card.title}",
-        table(["What", "Said"], about),
+        "\n".join(f"- **{name}:** {value}" for name, value in about),
         listed("Good for", card.good),
         listed("Bad for", card.bad),
     ]
@@ -118,7 +118,7 @@ def counted(card: DataCard) -> list[list[str]]:
         return [
             ["Content", summary.removeprefix("Return ")],
             ["Files", names],
-            ["From", f"<{card.source.url}>"],
+            ["From", f"[this address]({card.source.url})"],
         ]
     counts = facts(card)["counts"]
     names_of = card.names or tuple(f"bin {k}" for k in range(len(counts)))

@@ -199,7 +199,10 @@ def speed_page(frame: pd.DataFrame | None) -> str:
         "random order, garbage collection off, one thread, the least of the rounds "
         "taken. How long the baseline takes depends on whether memory is fresh or "
         "used before; interleaving gives all rows the same mixture. "
-        f"Logits are drawn from a normal distribution of deviation {cases.MILD:g}."
+        f"Logits are drawn from a normal distribution of deviation {cases.MILD:g}. "
+        "A loss that closes over a matrix of classes is measured with at most "
+        f"{cases.MOST['costs']} of them, one that closes over a tree with at most "
+        f"{cases.MOST['hierarchy']}; one that hands every example to a solver is not."
     )
     columns = (
         "*/ limit* is the time over that of a copy of the logits. "

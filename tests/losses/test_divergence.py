@@ -820,3 +820,11 @@ def test_the_family_is_whole():
     classes = {"ExactTransport", "ExpectedCost", "Sinkhorn", "SinkhornDivergence"}
     expected = classes | {"UnbalancedTransport"} | set(DIVERGENCES) - {"reverse_kl"}
     assert found == expected
+
+
+def test_total_variation_at_a_label_keeps_its_digits():
+    """It is the other classes' mass, here e^-40, where 1 - p_y is 0."""
+    logits = torch.tensor([[40.0, 0.0]], dtype=torch.float64)
+    value = lossbook.total_variation(logits, torch.tensor([[1.0, 0.0]]))
+    expected = 1 / (1 + np.exp(40.0))
+    assert value.item() == pytest.approx(expected, rel=1e-12, abs=0)

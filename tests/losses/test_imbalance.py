@@ -614,3 +614,11 @@ def test_masks_may_be_integers(card):
 def test_a_beta_that_is_all_but_0_weighs_classes_alike():
     found = weights.effective_number([1e6, 1.0], beta=1e-300)
     np.testing.assert_array_equal(found, [1.0, 1.0])
+
+
+@pytest.mark.parametrize("loss", [dice, tversky])
+def test_masks_smaller_than_a_pixel_have_an_overlap(loss):
+    """Two soft masks of a tenth and of a half: twice a twentieth over three fifths."""
+    values = {"smooth": 0.0}
+    found = loss(torch.zeros(1, 1), torch.tensor([[0.1]]), **values)
+    assert found.item() == pytest.approx(1 - 0.1 / 0.6)
