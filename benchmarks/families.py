@@ -174,7 +174,7 @@ def arcface(tiny: bool) -> Scene:
 
     rivals = [
         Rival("textbook, by the angle", textbook, 0.35),
-        _metric_learning("ArcFaceLoss", 0.6, theirs),
+        _metric_learning("ArcFaceLoss", 0.5, theirs),
     ]
     return Scene([x, w], (n, classes), 4 * n * classes, ours, rivals)
 
