@@ -6,6 +6,7 @@ import pytest
 from benchmarks import store, training
 from benchmarks.__main__ import main
 from lossbook.experiment import Config, run
+from tools import pages
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +70,20 @@ def test_a_quick_run_is_not_kept(capsys):
 def test_this_benchmark_does_not_age_the_other(monkeypatch):
     """What is timed of losses does not change with how sweeps are timed."""
     files = []
-    monkeypatch.setattr(store, "code_key", lambda *paths: files.extend(paths) or "")
+    monkeypatch.setattr(store, "code_key", lambda paths: files.extend(paths) or "")
     store.shared_key()
     names = {path.name for path in files}
     assert "measure.py" in names
     assert "training.py" not in names
+
+
+def test_the_page_shows_what_was_measured(stored):
+    frame = stored.copy()
+    frame.attrs = dict(stored.attrs)
+    text = "\n".join(pages.sweeps(frame))
+    for way in (training.PLAIN, training.LOCKSTEP):
+        assert f"* - {way}\n" in text
+    assert "Changed since" not in text
+    frame.attrs["key"] = "other"
+    assert "Changed since" in "\n".join(pages.sweeps(frame))
+    assert pages.sweeps(None) == []

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 from nbformat import NotebookNode
 
-from benchmarks import cases, families, store
+from benchmarks import cases, families, store, training
 from tools import api, catalogue, datasets, matrix_page, notebooks
 from tools.markdown import page, table
 from tools.paths import CONSTRAINTS
@@ -222,6 +222,7 @@ def speed_page(frame: pd.DataFrame | None) -> str:
         for block in ("## Kind: " + str(kind), speed_table(rows.droplevel("kind")))
     ]
     blocks = [how, columns, lowest, *state(frame), *tables, *rivals(frame)]
+    blocks += sweeps(store.read(training.STORED))
     return page(title, *blocks, measured_on(frame))
 
 
@@ -252,6 +253,43 @@ def rivals(frame: pd.DataFrame) -> list[str]:
     if absent:
         names = ", ".join(f"`{name}`" for name in absent)
         blocks.append(f"Not installed where this was measured: {names}.")
+    return blocks
+
+
+def sweeps(frame: pd.DataFrame | None) -> list[str]:
+    """How long many trainings take, in lockstep and otherwise."""
+    if frame is None:
+        return []
+    words = (
+        "The same small networks on the digits, trained in several ways, by the clock. "
+        "*Measured* trainings were timed, the least of alternating rounds; *all* is "
+        "their time scaled to all models. *Ratio* is a model's time over that of the "
+        f"{training.PLAIN}, one model after the other in plain torch."
+    )
+    stale = (
+        []
+        if frame.attrs["key"] == training.key()
+        else ['**Changed since:** `make bench BENCH="--only lockstep"` renews these.']
+    )
+    names = {
+        "way": "Way",
+        "models": "Models",
+        "classes": "Classes",
+        "losses": "Losses",
+        "measured": "Measured",
+        "seconds_for_all": "All, in seconds",
+        "ratio": "Ratio",
+    }
+    blocks = ["## Sweeps of trainings", words, *stale]
+    for study, rows in frame.groupby("study", sort=False):
+        cells = [
+            [
+                f"{value:.2f}" if isinstance(value, float) else str(value)
+                for value in row
+            ]
+            for row in rows[list(names)].itertuples(index=False)
+        ]
+        blocks += [f"### {str(study).capitalize()}", table(list(names.values()), cells)]
     return blocks
 
 
