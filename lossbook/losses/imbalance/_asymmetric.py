@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from lossbook.card import LossCard, Param, Properties, SpecialCase
+from lossbook.losses.imbalance._focused import turned_down
 from lossbook.ops import (
     binary_loss,
     finite,
-    focused,
     log_sigmoids,
     mixed_log,
     power,
@@ -78,7 +78,7 @@ def value(
 ) -> Tensor:
     """Return t "yes" + (1 - t) "no"."""
     log_p, log_not_p = log_sigmoids(scores)
-    yes = focused(power(-scores, log_not_p, gamma_positive), log_p)
+    yes = turned_down(power(-scores, log_not_p, gamma_positive), log_p)
     if (
         underived(scores)
         and isinstance(clip, int | float)

@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from lossbook.card import LossCard, Param, Properties, SpecialCase
+from lossbook.losses.imbalance._focused import turned_down
 from lossbook.ops import (
     binary_loss,
-    focused,
     hard,
     log_sigmoids,
     mixed_log,
@@ -76,8 +76,8 @@ def value(
         weight = _weight(targets, alpha)
         return -(weight * right if alpha not in (0, 1) else times_log(weight, right))
     log_p, log_not_p = log_sigmoids(scores)
-    yes = focused(power(-scores, log_not_p, gamma), log_p)
-    no = focused(power(scores, log_p, gamma), log_not_p)
+    yes = turned_down(power(-scores, log_not_p, gamma), log_p)
+    no = turned_down(power(scores, log_p, gamma), log_not_p)
     if alpha is not None:
         yes, no = times_log(alpha, yes), times_log(1 - alpha, no)
     return -mixed_log(targets, yes, no)

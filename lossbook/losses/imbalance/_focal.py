@@ -6,7 +6,8 @@ import numpy as np
 from torch import Tensor
 
 from lossbook.card import Formula, LossCard, Param, Properties, SpecialCase
-from lossbook.ops import finite, focused, psi_loss
+from lossbook.losses.imbalance._focused import turned_down
+from lossbook.ops import finite, psi_loss
 from lossbook.shapes import (
     Labels,
     Logits,
@@ -41,7 +42,7 @@ def focal(logits: Logits, labels: Labels, *, gamma: Parameter = 2.0) -> PerExamp
 
 def psi(log_p: Tensor, log_not_p: Tensor, *, gamma: Parameter) -> Tensor:
     """Return -(1 - p)^gamma log p."""
-    return -focused((gamma * log_not_p).exp(), log_p)
+    return -turned_down((gamma * log_not_p).exp(), log_p)
 
 
 def factor(log_p: Tensor, log_not_p: Tensor, *, gamma: Parameter) -> Tensor:
