@@ -65,7 +65,7 @@ def generate(shown: Shown) -> dict[Path, str]:
     return {
         FOLDER / "claims.md": claims_page(list(statements(shown, "claim"))),
         FOLDER / "verdicts.md": verdicts_page(list(statements(shown, "verdict"))),
-        FOLDER / "speed.md": speed_page(store.read()),
+        FOLDER / "speed.md": speed_page(store.read(), store.read(training.STORED)),
         FOLDER / "times.md": times_page(seconds_of(shown)),
         FOLDER / "environment.md": environment_page(),
         FOLDER / "results.md": matrix_page.text(),
@@ -186,8 +186,13 @@ def number(identifier: str) -> tuple[int, str]:
 # --- speed of the losses -------------------------------------------------------
 
 
-def speed_page(frame: pd.DataFrame | None) -> str:
-    """What `make bench` measured, and whether the code is still the same."""
+def speed_page(frame: pd.DataFrame | None, swept: pd.DataFrame | None = None) -> str:
+    """What `make bench` measured, and whether the code is still the same.
+
+    Args:
+        frame: of the losses, None if nothing is stored.
+        swept: of sweeps of trainings.
+    """
     title = "Speed and memory of the losses"
     if frame is None:
         return page(title, "Nothing is stored: `make bench` measures and stores it.")
@@ -222,7 +227,7 @@ def speed_page(frame: pd.DataFrame | None) -> str:
         for block in ("## Kind: " + str(kind), speed_table(rows.droplevel("kind")))
     ]
     blocks = [how, columns, lowest, *state(frame), *tables, *rivals(frame)]
-    blocks += sweeps(store.read(training.STORED))
+    blocks += sweeps(swept)
     return page(title, *blocks, measured_on(frame))
 
 
