@@ -87,10 +87,15 @@ def subjects() -> list[Subject]:
 
 def of_card(card: LossCard) -> Subject:
     """A loss of the catalogue."""
+
+    def make(classes: int) -> Loss:
+        loss = card.make(classes, **card.defaults())
+        return _averaged(loss) if card.kind in ("binary", "margin") else loss
+
     return Subject(
         f"{OURS}{card.key}",
         card.kind,
-        lambda classes: card.make(classes, **card.defaults()),
+        make,
         loss_key(card.fn.__module__),
         min((MOST[name] for name in needs(card) if name in MOST), default=math.inf),
     )
@@ -133,6 +138,15 @@ def peer(name: str) -> Any:
             return importlib.import_module(name)
     except ImportError:
         return None
+
+
+def _averaged(loss: Loss) -> Loss:
+    """The mean over all numbers, as `Criterion` takes it."""
+
+    def mean(scores: Tensor, truth: Tensor) -> Tensor:
+        return loss(scores, truth).sum() / scores.numel()
+
+    return mean
 
 
 def _same(loss: Loss, classes: int) -> Loss:

@@ -170,7 +170,8 @@ class Criterion(nn.Module):
             if self.reduction == "none":
                 return loss
             if self.reduction == "mean" and loss.numel():
-                return loss.mean()
+                # In torch, the gradient of mean() is an array of equal numbers.
+                return loss.sum() / loss.numel()
             return loss.sum()
         # An infinite loss of weight 0 counts for nothing; 0 times inf would be nan.
         weighted = torch.where(weight == 0, 0.0, loss * weight)

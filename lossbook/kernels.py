@@ -15,8 +15,10 @@ derivatives are right.
 """
 
 import math
+import platform
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -42,9 +44,48 @@ BLOCK = 2**19  # logits a row block: 2 MiB in float32
 ELEMENTS = 2**17  # values an elementwise block
 FEW = 16  # classes; below, torch is fast along the examples only
 NEAR = 16  # logits up to this size lose nothing in a multiplication
-LOG2E = math.log2(math.e)
 # exp of less than this is slow (denormal numbers) and adds nothing to a sum of >= 1.
 FLOOR = {torch.float32: -64.0, torch.float64: -600.0}
+
+
+class Base(NamedTuple):
+    """In which base exponentials and logarithms are taken, whichever is fast.
+
+    Args:
+        nat: What log e is in this base.
+        power_: Replaces x by base^x.
+        log: Its inverse.
+    """
+
+    nat: float
+    power_: Callable[[Tensor], Tensor]
+    log: Callable[[Tensor], Tensor]
+
+
+NATURAL = Base(1.0, Tensor.exp_, Tensor.log)
+BINARY = Base(math.log2(math.e), Tensor.exp2_, Tensor.log2)
+
+
+def _processor() -> str:
+    """Return what names the maker of the processor, as far as it can be told."""
+    with suppress(OSError), Path("/proc/cpuinfo").open() as text:
+        return text.read(500)
+    return platform.processor()
+
+
+def quick_base(mkl: bool, processor: str) -> Base:
+    """Return the base in which torch is fast.
+
+    torch leaves exp, not exp2, to Intel's library, where it was built with it. That is
+    three times as fast on Intel's own processors, and as much slower on others.
+
+    >>> quick_base(True, "AuthenticAMD") is BINARY
+    True
+    """
+    return NATURAL if not mkl or "GenuineIntel" in processor else BINARY
+
+
+BASE = quick_base(torch.backends.mkl.is_available(), _processor())
 
 _forced: list[Literal["fused", "plain"]] = []
 
@@ -195,19 +236,20 @@ def psi_rows(psi: Scalar, factor: Scalar, bias: Tensor | None = None) -> Rows:
     """
     weight = None
     if bias is not None:
-        bias = LOG2E * (bias - bias.amax())
+        bias = bias - bias.amax()
         # A moderate bias multiplies the exponentials.
-        if -bias.amin() < -FLOOR[bias.dtype] / 2:
-            weight = bias.exp2()
+        if -bias.amin() < -FLOOR[bias.dtype] / 3:
+            weight = bias.exp()
+        bias = BASE.nat * bias
 
     def block(z: Tensor, labels: Tensor, out: Tensor, axis: int) -> tuple[Tensor, ...]:
         y = labels.unsqueeze(axis)
-        halvings(z, out, axis)
+        exponents(z, out, axis)
         if bias is not None and weight is None:
             out += bias.unsqueeze(1 - axis)
             out -= out.amax(axis, keepdim=True)
         z_y = out.gather(axis, y)
-        exp2_(out)
+        power_(out)
         if bias is not None and weight is not None:
             out *= weight.unsqueeze(1 - axis)
             z_y += bias[y]
@@ -218,9 +260,9 @@ def psi_rows(psi: Scalar, factor: Scalar, bias: Tensor | None = None) -> Rows:
         return z_y, others
 
     def finish(z_y: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
-        margin = z_y.sub(others.log2()).mul_(math.log(2))
+        margin = z_y.sub(BASE.log(others)).div_(BASE.nat)
         log_p, log_not_p = logsigmoid(margin), logsigmoid(-margin)
-        scale = factor(log_p, log_not_p) / (others + z_y.exp2_())
+        scale = factor(log_p, log_not_p) / (others + BASE.power_(z_y))
         return psi(log_p, log_not_p), scale
 
     return Rows(block, finish)
@@ -230,14 +272,14 @@ def soft_block(
     z: Tensor, targets: Tensor, out: Tensor, axis: int
 ) -> tuple[Tensor, ...]:
     """Minus the sum of q log p; the gradient is p - q, p times the sum of q."""
-    halvings(z, out, axis)
+    exponents(z, out, axis)
     score = (targets * out).sum(axis, keepdim=True)
     if score.isnan().any():  # a class with target 0 is ruled out
         score = times_log(targets, out).sum(axis, keepdim=True)
-    total = exp2_(out).sum(axis, keepdim=True)
+    total = power_(out).sum(axis, keepdim=True)
     mass = targets.sum(axis, keepdim=True)
     out.mul_(mass / total).sub_(targets)
-    return ((mass * total.log2() - score).mul_(math.log(2)),)
+    return ((mass * BASE.log(total) - score).div_(BASE.nat),)
 
 
 def smoothed_block(
@@ -251,17 +293,17 @@ def smoothed_block(
 ) -> tuple[Tensor, ...]:
     """Cross-entropy against at_label at the label, at_others elsewhere; not formed."""
     y = labels.unsqueeze(axis)
-    halvings(z, out, axis)
+    exponents(z, out, axis)
     z_y = out.gather(axis, y)
     score = at_label * z_y if at_label else torch.zeros_like(z_y)
     if at_others:  # 0 times a class that is ruled out is 0
         score += at_others * out.scatter_(axis, y, 0.0).sum(axis, keepdim=True)
-    others = exp2_(out).scatter_(axis, y, 0.0).sum(axis, keepdim=True)
-    total = others + z_y.exp2_()
+    others = power_(out).scatter_(axis, y, 0.0).sum(axis, keepdim=True)
+    total = others + BASE.power_(z_y)
     out.div_(total).sub_(at_others)
     # p_y - at_label, with nothing subtracted near 1.
     out.scatter_(axis, y, (z.shape[axis] - 1) * at_others - others / total)
-    return ((total.log2() - score).mul_(math.log(2)),)
+    return ((BASE.log(total) - score).div_(BASE.nat),)
 
 
 def rival_sum_block(
@@ -309,69 +351,114 @@ def rival_max_block(
 # --- losses of one number each -------------------------------------------------------
 
 
+class Elements(NamedTuple):
+    """The fused form of a loss of one number each.
+
+    Args:
+        value: Of (scores, truth).
+        slope: Its derivative in the scores.
+        at_once: Both, of (log-odds of the wrong answer, targets), where each target is
+            0 or 1; the slope is that in the log-odds. It spares the second pass, and
+            keeps one array more meanwhile.
+    """
+
+    value: Elementwise
+    slope: Elementwise
+    at_once: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
+
+    @property
+    def size(self) -> int:
+        """How many values are a block."""
+        return ELEMENTS if self.at_once is None else ELEMENTS // 2
+
+    def slope_of(self, scores: Tensor, truth: Tensor) -> Tensor:
+        """Return the slopes, to the last digit the same in each pass."""
+        if self.at_once is None:
+            return self.slope(scores, truth)
+        return self.both(scores, truth)[1]
+
+    def both(self, s: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the losses and the slopes of some numbers."""
+        if self.at_once is not None and hard(t):
+            value, slope = self.at_once(torch.addcmul(s, t, s, value=-2), t)
+            if value.amax() < math.inf:  # neither nan nor inf: no score was -inf
+                return value, slope.addcmul_(t, slope, value=-2)
+        return self.value(s, t), self.slope(s, t)
+
+
 class ElementLoss(torch.autograd.Function):
     """One loss a number, of (N,) scores and (N,) truth.
 
-    The slope is formed in the backward pass, in the gradient itself. It costs no more
-    than to keep it, and the memory of the loss alone.
+    The slope is formed in the backward pass, in the gradient itself, unless it falls
+    out of the value.
     """
 
     @staticmethod
-    def forward(
-        ctx: Any, scores: Tensor, truth: Tensor, value: Elementwise, slope: Elementwise
-    ) -> Tensor:
-        """Return value(scores, truth)."""
+    def forward(ctx: Any, scores: Tensor, truth: Tensor, form: Elements) -> Tensor:
+        """Return value(scores, truth); keep the slope if it has been formed."""
         ctx.save_for_backward(scores, truth)
-        ctx.recipe = (value, slope)
+        ctx.form, ctx.kept = form, None
         loss = torch.empty_like(scores)
-        for part in _parts(scores):
-            loss[part] = value(scores[part], truth[part])
+        if form.at_once is not None and scores.requires_grad:
+            ctx.kept = torch.empty_like(scores)
+        for part in _parts(scores, form.size):
+            s, t = scores[part], truth[part]
+            if form.at_once is None:
+                loss[part] = form.value(s, t)
+                continue
+            loss[part], slope = form.both(s, t)
+            if ctx.kept is not None:
+                ctx.kept[part] = slope
         return loss
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         """Return slope(scores, truth) times upstream, with a graph where one is due."""
-        value, slope = ctx.recipe
+        form = ctx.form
         scores, truth = ctx.saved_tensors
         if torch.is_grad_enabled():
-            return _with_graph(value, scores, truth, upstream[0]), None, None, None
+            return _with_graph(form.value, scores, truth, upstream[0]), None, None
+        # What is kept is used up, so that a second backward pass forms it anew.
+        kept, ctx.kept = ctx.kept, None
+        if kept is not None:
+            return kept.mul_(upstream[0]), None, None
         gradient = torch.empty_like(scores)
-        for part in _parts(scores):
-            pull = slope(scores[part], truth[part])
+        for part in _parts(scores, form.size):
+            pull = form.slope_of(scores[part], truth[part])
             torch.mul(pull, upstream[0][part], out=gradient[part])
-        return gradient, None, None, None
+        return gradient, None, None
 
 
-def _parts(values: Tensor) -> Iterator[slice]:
-    for start in range(0, len(values), ELEMENTS):
-        yield slice(start, start + ELEMENTS)
+def _parts(values: Tensor, size: int) -> Iterator[slice]:
+    for start in range(0, len(values), size):
+        yield slice(start, start + size)
 
 
 # --- scalars, fast where no derivative can be asked for ------------------------------
 
 
-def halvings(z: Tensor, out: Tensor, axis: int) -> Tensor:
-    """Write (z - max) log2(e) to `out`: how often 1 is halved on the way to e^z.
-
-    torch leaves exp to a library that is slow on some processors, exp2 not.
+def exponents(z: Tensor, out: Tensor, axis: int) -> Tensor:
+    """Write z - max to `out`, as exponents of BASE.
 
     >>> z = torch.tensor([0.0, -6.9315])
-    >>> halvings(z, torch.empty(2), 0)
-    tensor([  0.0000, -10.0000])
+    >>> exponents(z, torch.empty(2), 0) / BASE.nat
+    tensor([ 0.0000, -6.9315])
     """
     top = z.amax(axis, keepdim=True)
+    if BASE.nat == 1:
+        return torch.sub(z, top, out=out)
     if not _large(z) or top.abs().amax() > NEAR:
-        return torch.sub(z, top, out=out).mul_(LOG2E)
-    return torch.add(-LOG2E * top, z, alpha=LOG2E, out=out)  # in one pass
+        return torch.sub(z, top, out=out).mul_(BASE.nat)
+    return torch.add(-BASE.nat * top, z, alpha=BASE.nat, out=out)  # in one pass
 
 
-def exp2_(x: Tensor) -> Tensor:
-    """Replace x by 2^x, tiny results by the least that is fast.
+def power_(x: Tensor) -> Tensor:
+    """Replace x by base^x, tiny results by the least that is fast.
 
-    >>> exp2_(torch.tensor([0.0, -1e4])) > 0
+    >>> power_(torch.tensor([0.0, -1e4])) > 0
     tensor([True, True])
     """
-    return x.clamp_(min=FLOOR[x.dtype] * LOG2E).exp2_()
+    return BASE.power_(x.clamp_(min=FLOOR[x.dtype] * BASE.nat))
 
 
 def log_sigmoids(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -383,8 +470,17 @@ def log_sigmoids(x: Tensor) -> tuple[Tensor, Tensor]:
     if not underived(x) or x.dtype not in FLOOR:
         return logsigmoid(x), logsigmoid(-x)
     # One logarithm for both. Its derivatives at 0 would be wrong.
-    shared = exp2_(x.abs().mul_(-LOG2E)).log1p_()
+    shared = power_(x.abs().mul_(-BASE.nat)).log1p_()
     return x.clamp(max=0).sub_(shared), shared.add_(x.clamp(min=0)).neg_()
+
+
+def softplus(x: Tensor) -> Tensor:
+    """Return log(1 + e^x), which is -log p at the log-odds x of the wrong answer.
+
+    >>> softplus(torch.tensor([0.0, 100.0]))
+    tensor([  0.6931, 100.0000])
+    """
+    return torch.nn.functional.softplus(x, threshold=40)  # 20 is for float32
 
 
 def sigmoid(x: Tensor) -> Tensor:
@@ -446,22 +542,6 @@ def finite(log: Tensor) -> Tensor:
     tensor([True, True])
     """
     return log.clamp(min=-(torch.finfo(log.dtype).max ** 0.5))
-
-
-def focused(weight: Tensor, log_p: Tensor) -> Tensor:
-    """Return weight * log p, for a weight that is 1 and flat where p is 0.
-
-    The slope of the weight, 0 there, must not meet log 0: the slope in p would be nan.
-
-    >>> log_p = torch.tensor([-torch.inf], requires_grad=True)
-    >>> loss = focused((2 * log_p).exp().neg() + 1, log_p)  # (1 - p^2) log p
-    >>> loss.detach(), torch.autograd.grad(loss, log_p)[0]
-    (tensor([-inf]), tensor([1.]))
-    """
-    if underived(weight, log_p):
-        return weight * log_p
-    near = finite(log_p)
-    return weight * near + (log_p - near)
 
 
 def times_log(weight: Parameter, log: Tensor) -> Tensor:

@@ -12,13 +12,13 @@ from lossbook.kernels import (
     Elementwise,
     below,
     finite,
-    focused,
     hard,
     log_sigmoids,
     mixed_log,
     power,
     raised,
     sigmoid,
+    softplus,
     times_log,
     underived,
 )
@@ -42,7 +42,6 @@ __all__ = [
     "binary_loss",
     "expm1",
     "finite",
-    "focused",
     "hard",
     "label_margin",
     "log_sigmoids",
@@ -61,6 +60,7 @@ __all__ = [
     "smoothed_loss",
     "soft_counts",
     "soft_loss",
+    "softplus",
     "times_log",
     "underived",
     "upcast",
@@ -412,7 +412,8 @@ def margin_loss(
     def slope_in_scores(scores: Tensor, signs: Tensor) -> Tensor:
         return slope(scores * signs, **params) * signs
 
-    return _elements(s, signs.to(s.dtype), of_scores, slope_in_scores, params)
+    form = kernels.Elements(of_scores, slope_in_scores)
+    return _elements(s, signs.to(s.dtype), form, params)
 
 
 def binary_loss(
@@ -420,6 +421,7 @@ def binary_loss(
     targets: Targets,
     value: Elementwise,
     slope: Elementwise,
+    at_once: Callable[..., tuple[Tensor, Tensor]] | None = None,
     **params: Parameter | None,
 ) -> PerExample:
     """Return value(score, target) for each number.
@@ -431,6 +433,9 @@ def binary_loss(
             `sigmoid` and `mixed_log` are fast in it where no derivative can be asked
             for, that is, where `underived` holds.
         slope: its derivative in the score, of the same arguments, for the fused form.
+        at_once: both, as a function of (log-odds of the wrong answer, targets,
+            **params), for targets of 0 and 1 alone; the slope is that in these
+            log-odds. Most targets are such, and one pass is enough for them.
         params: floats, tensors that broadcast against the loss, or None.
 
     Returns:
@@ -445,8 +450,9 @@ def binary_loss(
     """
     validate.scores_and_targets(scores, targets)
     s = upcast(scores)
-    value_, slope_ = partial(value, **params), partial(slope, **params)
-    return _elements(s, targets.to(s.dtype), value_, slope_, params)
+    both = partial(at_once, **params) if at_once is not None else None
+    form = kernels.Elements(partial(value, **params), partial(slope, **params), both)
+    return _elements(s, targets.to(s.dtype), form, params)
 
 
 def _rows(
@@ -476,15 +482,14 @@ def _rows(
 def _elements(
     scores: Tensor,
     truth: Tensor,
-    value: Elementwise,
-    slope: Elementwise,
+    form: kernels.Elements,
     params: Mapping[str, Parameter | None],
 ) -> Tensor:
     """Return the loss of each number, in the form that serves the call."""
     if kernels.usable(scores, truth, *params.values()):
         flat, t = scores.reshape(-1), truth.reshape(-1)
-        loss: Tensor = kernels.ElementLoss.apply(flat, t, value, slope)
+        loss: Tensor = kernels.ElementLoss.apply(flat, t, form)
         loss = loss.reshape(scores.shape)
     else:
-        loss = value(scores, truth)
+        loss = form.value(scores, truth)
     return validate.explain_nan("scores", scores, loss)

@@ -8,6 +8,25 @@ rows with `lossbook.results.read`:
 """
 
 from lossbook import matrix
-from lossbook.results import AnyStudy
+from lossbook.experiment import grid
+from lossbook.results import AnyStudy, Study
 
-STUDIES: dict[str, AnyStudy] = {study.name: study for study in (matrix.STUDY,)}
+FOCAL_NOISE = Study(
+    name="focal_noise",
+    about="Focal loss and cross-entropy on digits, with right and with wrong labels.",
+    configs=lambda: grid(
+        data="digits",
+        train=1500,
+        hidden=(64,),
+        epochs=40,
+        batch_size=100,
+        learning_rate=0.01,
+        noise="symmetric",
+        noise_rate=[0.0, 0.3],
+        loss=["cross_entropy", "focal"],
+        seed=range(10),
+    ),
+)
+STUDIES: dict[str, AnyStudy] = {
+    study.name: study for study in (matrix.STUDY, FOCAL_NOISE)
+}

@@ -20,6 +20,13 @@ def batch(n=40, classes=5, dtype=torch.float64):
     return logits.requires_grad_(), torch.tensor(rng.integers(classes, size=n))
 
 
+@pytest.fixture(autouse=True, params=["natural", "binary"])
+def base(request, monkeypatch):
+    """On each kind of processor."""
+    found = {"natural": kernels.NATURAL, "binary": kernels.BINARY}[request.param]
+    monkeypatch.setattr(kernels, "BASE", found)
+
+
 @pytest.fixture
 def fused_calls(monkeypatch):
     """Count the calls of the fused kernel."""
@@ -253,6 +260,50 @@ def test_a_small_weight_of_yes_keeps_its_digits():
             found.append((loss, torch.autograd.grad(loss.sum(), scores)[0]))
         for fused, plain in zip(*found, strict=True):
             torch.testing.assert_close(fused, plain, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("key", ["binary_cross_entropy", "binary_focal"])
+def test_one_pass_for_hard_targets_is_as_exact_as_two(key):
+    """Each number is compared with itself in a block of soft targets too."""
+    loss = CATALOGUE[key].fn
+    scores = torch.linspace(-60, 60, 241, dtype=torch.float64).requires_grad_()
+    targets = (torch.arange(241) % 2).double()
+    found = []
+    with kernels.force("fused"):
+        for more in ([], [0.5]):
+            z = torch.cat([scores, scores.new_tensor(more)])
+            value = loss(z, torch.cat([targets, targets.new_tensor(more)]))[:241]
+            (slope,) = torch.autograd.grad(value.sum(), scores)
+            found.append((value, slope))
+    for at_once, apart in zip(*found, strict=True):
+        assert not torch.equal(at_once, torch.zeros_like(at_once))
+        torch.testing.assert_close(at_once, apart, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("key", ["binary_cross_entropy", "binary_focal"])
+def test_a_second_backward_pass_gives_the_same_gradient(key):
+    scores = batch()[0].detach().flatten().requires_grad_()
+    targets = (scores.detach() > 1).double()
+    with kernels.force("fused"):
+        loss = CATALOGUE[key].fn(scores, targets).sum()
+    first, second = (
+        torch.autograd.grad(loss, scores, retain_graph=True)[0] for _ in range(2)
+    )
+    assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize(
+    ("mkl", "processor", "base"),
+    [
+        (True, "vendor_id : GenuineIntel", kernels.NATURAL),
+        (True, "Intel64 Family 6 Model 85, GenuineIntel", kernels.NATURAL),
+        (True, "vendor_id : AuthenticAMD", kernels.BINARY),
+        (True, "", kernels.BINARY),
+        (False, "AuthenticAMD", kernels.NATURAL),
+    ],
+)
+def test_the_base_is_the_one_in_which_torch_is_fast(mkl, processor, base):
+    assert kernels.quick_base(mkl, processor) is base
 
 
 def test_the_weight_of_yes_can_be_learned():

@@ -41,7 +41,7 @@ LAYERS = {  # what each part of lossbook may import from lossbook
     "diagnose": set(),
     "results": {"experiment"},
     "matrix": {"card", "experiment", "losses", "results", "stats"},
-    "studies": {"matrix", "results"},
+    "studies": {"experiment", "matrix", "results"},
     "__main__": {"_compare", "data", "losses", "matrix", "tables"},
     "experiment": {
         "card",

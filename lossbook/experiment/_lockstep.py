@@ -137,13 +137,11 @@ def _optimizer(
         {"params": [b for _, b in models.layers], "weight_decay": 0.0},
     ]
     if name == "adam":
-        return torch.optim.Adam(
-            groups, lr=learning_rate, betas=(0.9, 0.95), foreach=True
-        )
+        return torch.optim.Adam(groups, lr=learning_rate, betas=(0.9, 0.95), fused=True)
     if name == "adamw":
-        return torch.optim.AdamW(groups, lr=learning_rate, foreach=True)
+        return torch.optim.AdamW(groups, lr=learning_rate, fused=True)
     if name == "sgd":
-        return torch.optim.SGD(groups, lr=learning_rate, momentum=0.9, foreach=True)
+        return torch.optim.SGD(groups, lr=learning_rate, momentum=0.9, fused=True)
     raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {name!r}")
 
 
@@ -181,7 +179,11 @@ def _epochs(step: int, n: int, size: int | None) -> int:
 
 def _rows(x: Tensor, index: Tensor) -> Tensor:
     """Return (K, b, features): each model's examples at its positions."""
-    return x[torch.arange(len(x), device=x.device)[:, None], index]
+    if x.stride(0) == 0:  # the same examples for all models
+        return x[0].index_select(0, index.flatten()).unflatten(0, index.shape)
+    first = torch.arange(len(x), device=x.device)[:, None] * x.shape[1]
+    rows = x.flatten(0, 1).index_select(0, (first + index).flatten())
+    return rows.unflatten(0, index.shape)
 
 
 def _picked(values: Tensor, index: Tensor | None) -> Tensor:
@@ -220,6 +222,8 @@ def _wants_index(loss: Loss) -> bool:
 
 def _finite(outputs: Tensor, failed: np.ndarray, step: int) -> Tensor:
     """Return the outputs; those of models that have failed are 0, and pull nowhere."""
+    if bool(outputs.detach().sum().isfinite()):  # then each of them is
+        return outputs
     broken = ~outputs.detach().isfinite().flatten(1).all(1)
     if not bool(broken.any()):
         return outputs

@@ -38,7 +38,7 @@ class Models:
         x = torch.as_tensor(inputs, dtype=first.dtype, device=first.device)
         x = x.expand(len(first), *x.shape) if x.ndim == 2 else x
         for i, (weight, bias) in enumerate(self.layers):
-            x = x.relu() if i else x
+            x = x.relu_() if i else x
             if self.head == "cosine" and i == len(self.layers) - 1:
                 return _unit(x, -1) @ _unit(weight, -2)
             x = torch.baddbmm(bias, x, weight)

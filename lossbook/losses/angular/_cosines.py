@@ -142,7 +142,7 @@ def _rows(
     size = max(1, kernels.BLOCK // classes)
     loss, factor = cosines.new_empty(n), cosines.new_empty(n)
     buffer = cosines.new_empty(n if gradient else min(size, n), classes)
-    steep = kernels.LOG2E * scale
+    steep = kernels.BASE.nat * scale
     for start in range(0, n, size):
         part = slice(start, min(start + size, n))
         z, y = cosines[part], labels[part, None]
@@ -150,8 +150,8 @@ def _rows(
         c_y = z.gather(1, y)
         torch.sub(z, target(c_y), out=out).mul_(steep).scatter_(1, y, -math.inf)
         top = out.amax(1, keepdim=True).clamp(min=torch.finfo(z.dtype).min / 4)
-        others = kernels.exp2_(out.sub_(top)).scatter_(1, y, 0.0).sum(1, keepdim=True)
-        behind = (top + others.log2()) * math.log(2)
+        others = kernels.power_(out.sub_(top)).scatter_(1, y, 0.0).sum(1, keepdim=True)
+        behind = (top + kernels.BASE.log(others)) / kernels.BASE.nat
         out.scatter_(1, y, -others * slope(c_y))
         loss[part] = -logsigmoid(-behind)[:, 0]
         factor[part] = (scale * behind.sigmoid() / others)[:, 0]

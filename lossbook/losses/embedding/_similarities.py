@@ -13,12 +13,10 @@ import torch
 from torch import Tensor
 
 from lossbook import kernels
-from lossbook.kernels import exp2_
+from lossbook.kernels import power_
 from lossbook.losses.embedding._vectors import products
 from lossbook.ops import over_classes
 from lossbook.shapes import Parameter
-
-LOG2 = math.log(2)
 
 
 def without_self(similarities: Tensor) -> Tensor:
@@ -74,7 +72,7 @@ def log_sums_without_self(vectors: Tensor, temperature: Parameter) -> Tensor:
 def _blocks(
     queries: Tensor, keys: Tensor, temperature: Parameter
 ) -> Iterator[tuple[slice, Tensor]]:
-    """Yield some rows at a time of similarities / log 2, in one and the same buffer."""
+    """Yield some rows at a time of similarities in one buffer, as exponents of BASE."""
     n, m = len(queries), len(keys)
     size = max(1, kernels.BLOCK // m)
     buffer = queries.new_empty(min(size, n), m)
@@ -82,7 +80,7 @@ def _blocks(
     for start in range(0, n, size):
         rows = slice(start, min(start + size, n))
         z = buffer[: rows.stop - start]
-        scaled = queries[rows] * (kernels.LOG2E / temperature)
+        scaled = queries[rows] * (kernels.BASE.nat / temperature)
         yield rows, torch.mm(scaled, columns, out=z)
 
 
@@ -92,11 +90,11 @@ def _no_self(z: Tensor, rows: slice) -> Tensor:
 
 
 def _log_sum_(z: Tensor) -> Tensor:
-    """Return log2 of the sum of 2^z of each row; the rows are used up."""
+    """Return log of the sum of BASE^z of each row; the rows are used up."""
     least = torch.finfo(z.dtype).min / 4
     top = z.amax(1, keepdim=True).clamp_(min=least)
-    exp2_(z.sub_(top))
-    return (z.sum(1).log2_() + top[:, 0]).clamp_(min=least)
+    power_(z.sub_(top))
+    return (kernels.BASE.log(z.sum(1)) + top[:, 0]).clamp_(min=least)
 
 
 class _LogSums(torch.autograd.Function):
@@ -110,7 +108,7 @@ class _LogSums(torch.autograd.Function):
             result[rows] = _log_sum_(z)
         ctx.save_for_backward(queries, keys, result)
         ctx.temperature = temperature
-        return result * LOG2
+        return result / kernels.BASE.nat
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
@@ -123,7 +121,7 @@ class _LogSums(torch.autograd.Function):
         for_keys = torch.zeros_like(keys)
         weight = (upstream[0] / ctx.temperature)[:, None]
         for rows, z in _blocks(queries, keys, ctx.temperature):
-            p = exp2_(z.sub_(sums[rows, None])).mul_(weight[rows])
+            p = power_(z.sub_(sums[rows, None])).mul_(weight[rows])
             torch.mm(p, keys, out=for_queries[rows])
             for_keys.addmm_(p.t(), queries[rows])
         return for_queries, for_keys, None
@@ -138,7 +136,7 @@ class _LogSumsWithoutSelf(torch.autograd.Function):
             result[rows] = _log_sum_(_no_self(z, rows))
         ctx.save_for_backward(vectors, result)
         ctx.temperature = temperature
-        return result * LOG2
+        return result / kernels.BASE.nat
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
@@ -154,8 +152,9 @@ class _LogSumsWithoutSelf(torch.autograd.Function):
         weight = upstream[0] / ctx.temperature
         for rows, z in _blocks(vectors, vectors, ctx.temperature):
             _no_self(z, rows)
-            as_key = exp2_(z - sums).mul_(weight)
-            pull = exp2_(z.sub_(sums[rows, None])).mul_(weight[rows, None]).add_(as_key)
+            as_key = power_(z - sums).mul_(weight)
+            as_query = power_(z.sub_(sums[rows, None])).mul_(weight[rows, None])
+            pull = as_query.add_(as_key)
             torch.mm(pull, vectors, out=gradient[rows])
         return gradient, None
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lossbook.card import Formula, LossCard, Properties
-from lossbook.ops import binary_loss, log_sigmoids, mixed_log
+from lossbook.ops import binary_loss, log_sigmoids, mixed_log, softplus
 from lossbook.shapes import NpPerExample, NpScores, PerExample, Probabilities, Scores
 
 
@@ -28,7 +28,7 @@ def binary_cross_entropy(scores: Scores, targets: Probabilities) -> PerExample:
     >>> binary_cross_entropy(torch.tensor([2.0, -2.0]), torch.tensor([1.0, 1.0]))
     tensor([0.1269, 2.1269])
     """
-    return binary_loss(scores, targets, value, slope)
+    return binary_loss(scores, targets, value, slope, at_once)
 
 
 def value(scores: Tensor, targets: Tensor) -> Tensor:
@@ -39,6 +39,11 @@ def value(scores: Tensor, targets: Tensor) -> Tensor:
 def slope(scores: Tensor, targets: Tensor) -> Tensor:
     """Return p - t as (1 - t) p - t (1 - p), which keeps its digits near 0."""
     return torch.lerp(scores.sigmoid(), -(-scores).sigmoid(), targets)
+
+
+def at_once(wrong: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Return -log p and 1 - p of the right answer."""
+    return softplus(wrong), wrong.sigmoid()
 
 
 def binary_cross_entropy_ref(

@@ -210,7 +210,7 @@ def _block(
     """
     n, classes = z.shape
     h = paths.height
-    kernels.exp2_(kernels.halvings(z, e, 1))
+    kernels.power_(kernels.exponents(z, e, 1))
     ordered = e if paths.in_order else e.index_select(1, paths.order)
     starts, lengths = (table[labels.numpy()] for table in paths.runs)
     starts = starts + classes * np.arange(n)[:, None]

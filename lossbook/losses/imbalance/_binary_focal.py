@@ -1,24 +1,21 @@
 """Binary focal loss: yes-or-no answers, the easy ones turned down. Chapter: focal."""
 
 import math
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid
 
 from lossbook.card import LossCard, Param, Properties, SpecialCase
 from lossbook.losses.imbalance._focused import turned_down
 from lossbook.ops import (
     binary_loss,
-    hard,
     log_sigmoids,
     mixed_log,
     power,
     raised,
+    softplus,
     times_log,
-    underived,
 )
 from lossbook.shapes import (
     NpPerExample,
@@ -61,20 +58,13 @@ def binary_focal(
     >>> binary_focal(torch.tensor([2.0, -2.0]), torch.tensor([1.0, 1.0]))
     tensor([0.0005, 0.4125])
     """
-    return binary_loss(scores, targets, value, slope, gamma=gamma, alpha=alpha)
+    return binary_loss(scores, targets, value, slope, at_once, gamma=gamma, alpha=alpha)
 
 
 def value(
     scores: Tensor, targets: Tensor, *, gamma: Parameter, alpha: Parameter | None
 ) -> Tensor:
     """Return t "yes" + (1 - t) "no"."""
-    fixed = isinstance(gamma, int | float) and isinstance(alpha, int | float | None)
-    if fixed and underived(scores) and hard(targets):
-        right = _right(scores * (2 * targets - 1), gamma)
-        if alpha is None:
-            return -right
-        weight = _weight(targets, alpha)
-        return -(weight * right if alpha not in (0, 1) else times_log(weight, right))
     log_p, log_not_p = log_sigmoids(scores)
     yes = turned_down(power(-scores, log_not_p, gamma), log_p)
     no = turned_down(power(scores, log_p, gamma), log_not_p)
@@ -87,19 +77,25 @@ def slope(
     scores: Tensor, targets: Tensor, *, gamma: float, alpha: float | None
 ) -> Tensor:
     """Return the same mixture of the slopes, with dp / df = p (1 - p)."""
-    if hard(targets):
-        sign = 2 * targets - 1
-        pull = _pull(scores * sign, gamma) * sign
-        return pull if alpha is None else pull * _weight(targets, alpha)
     yes, no = _pull(scores, gamma), -_pull(-scores, gamma)
     if alpha is not None:
         yes, no = alpha * yes, (1 - alpha) * no
     return torch.lerp(no, yes, targets)
 
 
-def _right(margin: Tensor, gamma: Any) -> Tensor:
-    """Return (1 - p)^gamma log p, p being the right answer's; not to be derived."""
-    return raised((-margin).sigmoid(), gamma) * logsigmoid(margin)
+def at_once(
+    wrong: Tensor, targets: Tensor, *, gamma: float, alpha: float | None
+) -> tuple[Tensor, Tensor]:
+    """Return -weight (1 - p)^gamma log p of the right answer, and its slope."""
+    not_p, loss = wrong.sigmoid(), softplus(wrong)
+    pull = torch.sub(1, not_p).mul_(loss)
+    weight = raised(not_p, gamma)
+    pull = torch.add(not_p, pull, alpha=gamma)
+    if alpha is not None:
+        no = 1 - alpha
+        # At "yes" exactly alpha: no - no + alpha.
+        weight = weight.mul_((targets * -no).add_(no).add_(targets, alpha=alpha))
+    return loss.mul_(weight), pull.mul_(weight)
 
 
 def _pull(margin: Tensor, gamma: float) -> Tensor:
@@ -108,11 +104,6 @@ def _pull(margin: Tensor, gamma: float) -> Tensor:
     # Never log 0: where 1 - p rounds to 1, p log p is less than is rounded away.
     log_p = not_p.clamp(max=1 - torch.finfo(p.dtype).eps).neg_().log1p_()
     return raised(not_p, gamma) * (gamma * p * log_p - not_p)
-
-
-def _weight(t: Tensor, alpha: Any) -> Tensor:
-    """Return alpha at "yes", 1 - alpha at "no", each as it is."""
-    return torch.lerp(t.new_tensor(1 - alpha), t.new_tensor(alpha), t)
 
 
 def binary_focal_ref(
