@@ -44,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             rows += measure.rows_of(size, chosen)
     for case in families_chosen:
         print(f"-- {case.name}", flush=True)
-        rows += measure.rows_of_case(case, options.quick)
+        measured = measure.case if options.quick else measure.case_apart
+        rows += measured(case.name, options.quick)
     frame = store.frame_of(rows)
     show(frame)
     if options.only:

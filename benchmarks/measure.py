@@ -7,9 +7,11 @@ best. The time is that of the loss, its mean, and the gradient in the logits.
 """
 
 import gc
+import multiprocessing
 import random
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,7 +21,7 @@ from torch.nn import functional
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.cases import BASELINE, Size, Subject
-from benchmarks.families import Case, Scene
+from benchmarks.families import CASES, Case, Scene
 from lossbook.losses import CATALOGUE
 
 LIMIT = "memory limit"
@@ -62,6 +64,19 @@ def rows_of(size: Size, chosen: list[Subject]) -> list[Row]:
         )
         for (name, scale), taken in seconds.items()
     ]
+
+
+def case_apart(name: str, tiny: bool) -> list[Row]:
+    """The rows of a case, from a process of its own: memory is fresh in each."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as process:
+        return process.submit(case, name, tiny).result()
+
+
+def case(name: str, tiny: bool) -> list[Row]:
+    """The rows of a case."""
+    [found] = [each for each in CASES if each.name == name]
+    return rows_of_case(found, tiny)
 
 
 def rows_of_case(case: Case, tiny: bool) -> list[Row]:

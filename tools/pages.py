@@ -241,7 +241,9 @@ def rivals(frame: pd.DataFrame) -> list[str]:
         "textbook form and other libraries. *Ours / it* is the time of our loss over "
         "that of the row, and *goal* how much it may be. *Peak* is the most memory "
         "held beyond the input, in units of what the case names, and *peak goal* how "
-        "much ours may hold."
+        "much ours may hold. Each case is measured in a process of its own, where "
+        "memory is fresh. Where large arrays were used before, memory costs less, and "
+        "the ratios of the largest cases lie closer to 1."
     )
     units = {case.name: case.unit for case in families.CASES}
     cells = [
