@@ -261,7 +261,7 @@ def test_nothing_cancels_near_barrons_limits(alpha):
         assert found == pytest.approx(slope, rel=1e-11, abs=1e-300)
 
 
-@pytest.mark.parametrize("alpha", [1e-3, 1e-9, 1e-15, -1e-9])
+@pytest.mark.parametrize("alpha", [1e-3, 1e-9, 1e-15, -1e-9, 0.0])
 def test_the_slope_in_alpha_is_right_near_0(alpha):
     """For a learned alpha; there (e^t - 1) / alpha loses its digits."""
     a = torch.tensor(alpha, dtype=torch.float64, requires_grad=True)
@@ -270,7 +270,7 @@ def test_the_slope_in_alpha_is_right_near_0(alpha):
     with mpmath.workdps(100):
         expected = mpmath.diff(
             lambda a: (2 - a) / a * ((mpmath.mpf(0.25) / (2 - a) + 1) ** (a / 2) - 1),
-            mpmath.mpf(alpha),
+            mpmath.mpf(alpha or 1e-30),
             h=mpmath.mpf(10) ** -40,
         )
     assert slope.item() == pytest.approx(float(expected), rel=1e-9)
@@ -372,6 +372,21 @@ def test_six_epochs_of_the_articles_rule_bin_by_bin():
     assert loss.gammas.tolist() == pytest.approx(expected.tolist(), rel=1e-5)
     assert expected.min() < -0.25  # moved on after it had changed sides
     assert expected.max() > 5
+
+
+def test_a_bin_of_one_example_moves_like_any_other():
+    loss = AdaFocal(bins=1)
+    loss.update(*validation([0.7], [1]))
+    assert loss.gammas.tolist() == pytest.approx([math.exp(0.7 - 1)])
+
+
+def test_a_probability_of_1_lies_in_the_last_bin():
+    by_hand = CATALOGUE["AdaFocal"].ref
+    logits = np.array([[40.0, 0.0]])  # p rounds to 1
+    gammas = np.array([1.0, 2.0])
+    loss, gradient = by_hand(logits, np.array([0]), bins=2, gammas=gammas)
+    assert loss.tolist() == [0]
+    assert gradient == pytest.approx(np.zeros((1, 2)))
 
 
 def test_a_negative_gamma_grows_where_confidence_falls_short():
