@@ -3,7 +3,8 @@
 `tools.slips` says what a slip is and where it is planted. Then the checks of
 `lossbook.check` run on the changed module's card, the cheap ones first, until one
 refuses it; then the examples in the module, the tests in `tests/losses` that name the
-loss and those of the fused forms, which hold what no card can say. What nothing
+loss and those of the fused forms, which hold what no card can say; for a loss that can
+use another library, the comparisons in `tests/peers` too. What nothing
 refuses is a survivor: a gap in the checks, or a slip that changes nothing. The second
 kind is listed with its reason in `mutants.toml`.
 """
@@ -344,9 +345,13 @@ class Trial:
     def killed_by_tests(self, source: str) -> bool:
         """True if the examples or the tests of the loss refuse a changed source."""
         name, key = self.original.__name__, self.original.CARD.key
+        folders = ["losses"]
+        if "except ImportError" in self.source:  # it uses another library
+            folders.append("peers")
         tests = [
             str(path)
-            for path in sorted((ROOT / "tests" / "losses").glob("test_*.py"))
+            for folder in folders
+            for path in sorted((ROOT / "tests" / folder).glob("test_*.py"))
             if re.search(rf"\b{key}\b", path.read_text(encoding="utf-8"))
         ]
         tests += [str(path) for path in (ROOT / OF_ALL,) if path.exists()]

@@ -1,5 +1,6 @@
 """What no card can say of the divergences and of optimal transport."""
 
+import inspect
 import math
 import re
 import sys
@@ -483,6 +484,18 @@ def test_sinkhorn_divergence_between_transport_and_energy():
     close(near(logits, targets), lossbook.wasserstein_1d(logits, targets), 0.05)
     far = lossbook.SinkhornDivergence(LINE, epsilon=1e4, iterations=10)
     close(far(logits, targets), lossbook.squared_emd(logits, targets), 1e-3)
+
+
+@pytest.mark.parametrize(
+    "key", ["Sinkhorn", "SinkhornDivergence", "UnbalancedTransport"]
+)
+def test_loss_and_reference_take_as_many_steps(key):
+    card = CATALOGUE[key]
+    steps = [
+        inspect.signature(code).parameters["iterations"].default
+        for code in (card.fn, card.ref)
+    ]
+    assert steps[0] == steps[1]
 
 
 def test_marginal_error_tells_what_is_missing():
