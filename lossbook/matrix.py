@@ -508,8 +508,8 @@ def summary(
         raise ValueError(f'stage must be "tuned" or "default", got {stage!r}')
     if metric is not None and metric not in METRICS:
         raise ValueError(f"metric must be one of {', '.join(METRICS)}, got {metric!r}")
-    rows = results.read(STUDY.name) if rows is None else rows
-    made_with = rows.attrs
+    rows = results.read(STUDY.name) if rows is None else rows.copy(deep=False)
+    made_with, rows.attrs = rows.attrs, {}  # pandas would copy them in each step
     parts = [
         _compared(str(name), of_condition, stage, metric, baseline)
         for name, of_condition in rows.groupby("condition", sort=False)
@@ -530,6 +530,7 @@ def _compared(
 
     condition = CONDITIONS[name]
     metric = metric or condition.metric
+    rows = rows[["loss", "seed", "setting", "stage", "status", metric]]
     default = rows[rows["stage"] == "default"]
     tuned = rows[rows["stage"] == "tuned"]
     arms = {str(loss): part for loss, part in default.groupby("loss", sort=False)}
