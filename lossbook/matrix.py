@@ -532,29 +532,33 @@ def _compared(
     metric = metric or condition.metric
     rows = rows[["loss", "seed", "setting", "stage", "status", metric]]
     default = rows[rows["stage"] == "default"]
-    tuned = rows[rows["stage"] == "tuned"]
-    arms = {str(loss): part for loss, part in default.groupby("loss", sort=False)}
-    if baseline not in arms:
+    order = list(dict.fromkeys(default["loss"]))
+    if baseline not in order:
         raise ValueError(
             f"baseline must be a loss of the matrix under {name!r}, got {baseline!r}"
         )
-    base = arms[baseline].set_index("seed")[metric]
     if stage == "tuned":
-        arms |= {str(loss): part for loss, part in tuned.groupby("loss", sort=False)}
-        arms[baseline] = default[default["loss"] == baseline]
+        tuned = rows[(rows["stage"] == "tuned") & (rows["loss"] != baseline)]
+        order = list(dict.fromkeys([*order, *tuned["loss"]]))
+        default = default[~default["loss"].isin(tuned["loss"])]
+        default = pd.concat([default, tuned])
+    values = default.pivot(index="seed", columns="loss", values=metric)
+    setting = default.groupby("loss")["setting"].first()
+    failed = (default["status"] != "ok").groupby(default["loss"]).sum()
+    base = values[baseline].to_numpy(dtype=float)
     found = []
-    for loss, part in arms.items():
-        values = part.set_index("seed")[metric]
-        paired = (values - base).dropna().to_numpy(dtype=float)
+    for loss in order:
+        own = values[loss].to_numpy(dtype=float)
+        paired = (own - base)[~np.isnan(own - base)]
         row: dict[str, Any] = {
             "condition": name,
-            "loss": loss,
-            "setting": str(part["setting"].iloc[0]),
+            "loss": str(loss),
+            "setting": str(setting[loss]),
             "metric": metric,
-            "mean": float(values.mean()),
-            "baseline": float(base.mean()),
+            "mean": _mean(own),
+            "baseline": _mean(base),
             "seeds": len(paired),
-            "failed": int((part["status"] != "ok").sum()),
+            "failed": int(failed[loss]),
         }
         found.append(row | _tested(paired, condition.test_share, loss == baseline))
     table = pd.DataFrame(found)
@@ -567,6 +571,12 @@ def _compared(
         bool(g > 0) if c else None for g, c in zip(gains, clear, strict=True)
     ]
     return table
+
+
+def _mean(values: np.ndarray) -> float:
+    """Return the mean of the seeds that ended in numbers; nan where none did."""
+    there = values[~np.isnan(values)]
+    return float(there.mean()) if len(there) else float("nan")
 
 
 def _tested(
