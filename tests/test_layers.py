@@ -41,7 +41,7 @@ LAYERS = {  # what each part of lossbook may import from lossbook
     "diagnose": set(),
     "results": {"experiment"},
     "matrix": {"card", "experiment", "losses", "results", "stats"},
-    "studies": {"experiment", "matrix", "results"},
+    "studies": {"data", "experiment", "losses", "matrix", "results"},
     "__main__": {"_compare", "data", "losses", "matrix", "tables"},
     "experiment": {
         "card",
