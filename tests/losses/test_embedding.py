@@ -410,3 +410,11 @@ def test_bad_input_is_refused(call, message):
     with pytest.raises((TypeError, ValueError)) as refusal:
         call()
     assert str(refusal.value) == message
+
+
+def test_with_one_positive_both_forms_of_supcon_are_one():
+    rng = np.random.default_rng(0)
+    x = torch.tensor(rng.normal(size=(6, 3)))
+    labels = torch.tensor([0, 0, 1, 1, 2, 2])
+    found = [lossbook.supcon(x, labels, form=form) for form in ("in", "out")]
+    torch.testing.assert_close(*found)
