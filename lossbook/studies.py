@@ -39,11 +39,13 @@ def _ranked(gamma: float, alpha: float) -> list[Row]:
     """
     from sklearn.metrics import average_precision_score
 
-    from lossbook import binary_focal, data
+    from lossbook import data
+    from lossbook.losses import CATALOGUE
 
     def loss(logits: Any, labels: Any) -> Any:
         scores = logits[..., 1] - logits[..., 0]
-        return binary_focal(scores, labels.to(scores), gamma=gamma, alpha=alpha)
+        focal = CATALOGUE["binary_focal"].fn
+        return focal(scores, labels.to(scores), gamma=gamma, alpha=alpha)
 
     seeds = [*range(10), *range(1000, 1003)]
     seen = data.repeat(data.rare_blobs, 10_000, seeds=seeds)
