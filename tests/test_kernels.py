@@ -293,7 +293,7 @@ def test_a_second_backward_pass_gives_the_same_gradient(key):
 
 
 @pytest.mark.parametrize(
-    ("mkl", "processor", "base"),
+    ("mkl", "processor", "expected"),
     [
         (True, "vendor_id : GenuineIntel", kernels.NATURAL),
         (True, "Intel64 Family 6 Model 85, GenuineIntel", kernels.NATURAL),
@@ -302,8 +302,8 @@ def test_a_second_backward_pass_gives_the_same_gradient(key):
         (False, "AuthenticAMD", kernels.NATURAL),
     ],
 )
-def test_the_base_is_the_one_in_which_torch_is_fast(mkl, processor, base):
-    assert kernels.quick_base(mkl, processor) is base
+def test_the_base_is_the_one_in_which_torch_is_fast(mkl, processor, expected):
+    assert kernels.quick_base(mkl, processor) is expected
 
 
 def test_the_weight_of_yes_can_be_learned():

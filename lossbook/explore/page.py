@@ -8,6 +8,7 @@ the live drawing in its place. Nothing is random, so a second run stores the sam
 import gzip
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -17,27 +18,27 @@ from lossbook import style
 from lossbook.explore.figure import Frame, escape
 
 
-class Output:
+class Output(ABC):
     """What explorers and labs share: they display themselves as HTML."""
 
     title: str
 
+    @abstractmethod
     def frame(self) -> Frame:
         """Return the first frame."""
-        raise NotImplementedError
 
+    @abstractmethod
     def spec(self) -> dict[str, Any]:
         """Return the data for the script."""
-        raise NotImplementedError
 
+    @abstractmethod
     def javascript(self) -> str:
         """Return the curves' functions as JavaScript."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def budget(self) -> int:
         """How many bytes the output may have, gzipped."""
-        raise NotImplementedError
 
     def html(self) -> str:
         """Return the output as HTML.
