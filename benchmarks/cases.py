@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from benchmarks.store import loss_key
 from lossbook.card import LossCard
+from lossbook.criterion import Criterion
 from lossbook.experiment import needs
 from lossbook.losses import CATALOGUE
 
@@ -89,8 +90,10 @@ def of_card(card: LossCard) -> Subject:
     """A loss of the catalogue."""
 
     def make(classes: int) -> Loss:
-        loss = card.make(classes, **card.defaults())
-        return _averaged(loss) if card.kind in ("binary", "margin") else loss
+        params: dict[str, Any] = card.defaults()
+        if card.kind in ("binary", "margin"):  # their mean is over all numbers
+            return Criterion(card.fn, **params)
+        return card.make(classes, **params)
 
     return Subject(
         f"{OURS}{card.key}",
@@ -138,15 +141,6 @@ def peer(name: str) -> Any:
             return importlib.import_module(name)
     except ImportError:
         return None
-
-
-def _averaged(loss: Loss) -> Loss:
-    """The mean over all numbers, as `Criterion` takes it."""
-
-    def mean(scores: Tensor, truth: Tensor) -> Tensor:
-        return loss(scores, truth).sum() / scores.numel()
-
-    return mean
 
 
 def _same(loss: Loss, classes: int) -> Loss:

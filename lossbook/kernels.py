@@ -377,22 +377,22 @@ class Elements(NamedTuple):
 
     @property
     def size(self) -> int:
-        """How many values are a block."""
+        """How many values are a block; both at once hold more arrays."""
         return ELEMENTS if self.at_once is None else ELEMENTS // 2
 
-    def slope_of(self, scores: Tensor, truth: Tensor) -> Tensor:
-        """Return the slopes, to the last digit the same in each pass."""
-        if self.at_once is None:
-            return self.slope(scores, truth)
-        return self.both(scores, truth)[1]
+    def hard(self, s: Tensor, t: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Return losses and slopes at once; None where that cannot be."""
+        if self.at_once is None or not hard(t):
+            return None
+        value, slope = self.at_once(torch.addcmul(s, t, s, value=-2), t)
+        if not value.amax() < math.inf:  # nan or inf: a score is -inf
+            return None
+        return value, slope.addcmul_(t, slope, value=-2)
 
-    def both(self, s: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the losses and the slopes of some numbers."""
-        if self.at_once is not None and hard(t):
-            value, slope = self.at_once(torch.addcmul(s, t, s, value=-2), t)
-            if value.amax() < math.inf:  # neither nan nor inf: no score was -inf
-                return value, slope.addcmul_(t, slope, value=-2)
-        return self.value(s, t), self.slope(s, t)
+    def slope_of(self, s: Tensor, t: Tensor) -> Tensor:
+        """Return the slopes, to the last digit the same in each pass."""
+        found = self.hard(s, t)
+        return self.slope(s, t) if found is None else found[1]
 
 
 class ElementLoss(torch.autograd.Function):
@@ -412,12 +412,10 @@ class ElementLoss(torch.autograd.Function):
             ctx.kept = torch.empty_like(scores)
         for part in _parts(scores, form.size):
             s, t = scores[part], truth[part]
-            if form.at_once is None:
-                loss[part] = form.value(s, t)
-                continue
-            loss[part], slope = form.both(s, t)
+            found = form.hard(s, t)
+            loss[part] = form.value(s, t) if found is None else found[0]
             if ctx.kept is not None:
-                ctx.kept[part] = slope
+                ctx.kept[part] = form.slope(s, t) if found is None else found[1]
         return loss
 
     @staticmethod

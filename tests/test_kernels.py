@@ -459,6 +459,16 @@ def test_no_gradient_is_formed_where_none_is_wanted():
     assert peak < 0.1 * logits.nbytes  # room for one block
 
 
+def test_no_slope_of_soft_targets_is_formed_where_none_is_wanted():
+    def never(*_):
+        raise AssertionError("a slope has been formed")
+
+    scores, targets = torch.zeros(4), torch.full((4,), 0.5)
+    with kernels.force("fused"):
+        loss = ops.binary_loss(scores, targets, of_both, never, never)
+    torch.testing.assert_close(loss, of_both(scores, targets))
+
+
 def test_an_unknown_form_is_refused():
     with (
         pytest.raises(
