@@ -366,33 +366,30 @@ class Elements(NamedTuple):
     Args:
         value: Of (scores, truth).
         slope: Its derivative in the scores.
-        at_once: Both, of (log-odds of the wrong answer, targets), where each target is
-            0 or 1; the slope is that in the log-odds. It spares the second pass, and
-            keeps one array more meanwhile.
+        at_once: Both, of (log-odds of the wrong answer, the right answers 0 or 1, what
+            targets keep back, out). It writes the loss to `out` and the slope in the
+            log-odds over them, or returns False where it can do only one at a time.
+            What targets keep back, at most 1/2, is None where each is 0 or 1.
     """
 
     value: Elementwise
     slope: Elementwise
-    at_once: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
+    at_once: Callable[[Tensor, Tensor, Tensor | None, Tensor], bool] | None = None
 
-    @property
-    def size(self) -> int:
-        """How many values are a block; both at once hold more arrays."""
-        return ELEMENTS if self.at_once is None else ELEMENTS // 2
-
-    def hard(self, s: Tensor, t: Tensor) -> tuple[Tensor, Tensor] | None:
-        """Return losses and slopes at once; None where that cannot be."""
-        if self.at_once is None or not hard(t):
-            return None
-        value, slope = self.at_once(torch.addcmul(s, t, s, value=-2), t)
-        if not value.amax() < math.inf:  # nan or inf: a score is -inf
-            return None
-        return value, slope.addcmul_(t, slope, value=-2)
-
-    def slope_of(self, s: Tensor, t: Tensor) -> Tensor:
-        """Return the slopes, to the last digit the same in each pass."""
-        found = self.hard(s, t)
-        return self.slope(s, t) if found is None else found[1]
+    def both(self, s: Tensor, t: Tensor, loss: Tensor, pull: Tensor) -> bool:
+        """Write losses and slopes at once, or return False where that cannot be."""
+        if self.at_once is None:
+            return False
+        torch.addcmul(t, t, t, value=-1, out=pull)
+        right, kept_back = t, None
+        if pull.amax() != 0:  # t - t^2 is positive between 0 and 1
+            right = t.round()
+            kept_back = torch.sub(t, right).abs_()
+        torch.addcmul(s, right, s, value=-2, out=pull)
+        if not self.at_once(pull, right, kept_back, loss):
+            return False
+        pull.addcmul_(right, pull, value=-2)
+        return bool(loss.amax() < math.inf)  # else nan or inf: a score is -inf
 
 
 class ElementLoss(torch.autograd.Function):
@@ -407,15 +404,17 @@ class ElementLoss(torch.autograd.Function):
         """Return value(scores, truth); keep the slope if it has been formed."""
         ctx.save_for_backward(scores, truth)
         ctx.form, ctx.kept = form, None
-        loss = torch.empty_like(scores)
+        loss, spare = torch.empty_like(scores), _spare(scores)
         if form.at_once is not None and scores.requires_grad:
             ctx.kept = torch.empty_like(scores)
-        for part in _parts(scores, form.size):
+        for part in _parts(scores):
             s, t = scores[part], truth[part]
-            found = form.hard(s, t)
-            loss[part] = form.value(s, t) if found is None else found[0]
+            pull = spare[: len(s)] if ctx.kept is None else ctx.kept[part]
+            if form.both(s, t, loss[part], pull):
+                continue
+            loss[part] = form.value(s, t)
             if ctx.kept is not None:
-                ctx.kept[part] = form.slope(s, t) if found is None else found[1]
+                ctx.kept[part] = form.slope(s, t)
         return loss
 
     @staticmethod
@@ -429,16 +428,23 @@ class ElementLoss(torch.autograd.Function):
         kept, ctx.kept = ctx.kept, None
         if kept is not None:
             return kept.mul_(upstream[0]), None, None
-        gradient = torch.empty_like(scores)
-        for part in _parts(scores, form.size):
-            pull = form.slope_of(scores[part], truth[part])
-            torch.mul(pull, upstream[0][part], out=gradient[part])
+        gradient, spare = torch.empty_like(scores), _spare(scores)
+        for part in _parts(scores):
+            s, t, pull = scores[part], truth[part], gradient[part]
+            # To the last digit the same in each pass.
+            slope = pull if form.both(s, t, spare[: len(s)], pull) else form.slope(s, t)
+            torch.mul(slope, upstream[0][part], out=pull)
         return gradient, None, None
 
 
-def _parts(values: Tensor, size: int) -> Iterator[slice]:
-    for start in range(0, len(values), size):
-        yield slice(start, start + size)
+def _spare(values: Tensor) -> Tensor:
+    """Return room for one block."""
+    return values.new_empty(min(len(values), ELEMENTS))
+
+
+def _parts(values: Tensor) -> Iterator[slice]:
+    for start in range(0, len(values), ELEMENTS):
+        yield slice(start, start + ELEMENTS)
 
 
 # --- scalars, fast where no derivative can be asked for ------------------------------
@@ -481,13 +487,17 @@ def log_sigmoids(x: Tensor) -> tuple[Tensor, Tensor]:
     return x.clamp(max=0).sub_(shared), shared.add_(x.clamp(min=0)).neg_()
 
 
-def softplus(x: Tensor) -> Tensor:
+def softplus(x: Tensor, out: Tensor | None = None) -> Tensor:
     """Return log(1 + e^x), which is -log p at the log-odds x of the wrong answer.
 
     >>> softplus(torch.tensor([0.0, 100.0]))
     tensor([  0.6931, 100.0000])
     """
-    return torch.nn.functional.softplus(x, threshold=40)  # 20 is for float32
+    wide = 40.0  # torch's own threshold, 20, is for float32
+    if out is None:
+        return torch.nn.functional.softplus(x, threshold=wide)
+    torch.ops.aten.softplus.out(x, 1.0, wide, out=out)
+    return out
 
 
 def sigmoid(x: Tensor) -> Tensor:
@@ -517,18 +527,6 @@ def power(x: Tensor, log_p: Tensor, gamma: Any) -> Tensor:
 def raised(p: Tensor, gamma: float) -> Tensor:
     """Return p^gamma; torch itself is fast at 2 and 3."""
     return p.square().square_() if gamma == 4 else p.pow(gamma)
-
-
-def hard(targets: Tensor) -> bool:
-    """Return whether each target is 0 or 1, asked where no derivative can be.
-
-    >>> hard(torch.tensor([0.0, 1.0])), hard(torch.tensor([0.5]))
-    (True, False)
-    """
-    if not underived(targets) or not targets.numel():
-        return False
-    # t^2 - t is negative between 0 and 1; a comparison of each takes longer.
-    return bool(targets.square().sub_(targets).amin() == 0)
 
 
 def below(x: Tensor, limit: float) -> Tensor:

@@ -419,7 +419,7 @@ def binary_loss(
     targets: Targets,
     value: Elementwise,
     slope: Elementwise,
-    at_once: Callable[..., tuple[Tensor, Tensor]] | None = None,
+    at_once: Callable[..., bool] | None = None,
     **params: Parameter | None,
 ) -> PerExample:
     """Return value(score, target) for each number.
@@ -431,9 +431,7 @@ def binary_loss(
             `sigmoid` and `mixed_log` are fast in it where no derivative can be asked
             for, that is, where `underived` holds.
         slope: its derivative in the score, of the same arguments, for the fused form.
-        at_once: both, as a function of (log-odds of the wrong answer, targets,
-            **params), for targets of 0 and 1 alone; the slope is that in these
-            log-odds. Most targets are such, and one pass is enough for them.
+        at_once: both in one pass, with **params, as `kernels.Elements` takes it.
         params: floats, tensors that broadcast against the loss, or None.
 
     Returns:

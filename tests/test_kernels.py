@@ -465,8 +465,25 @@ def test_no_slope_of_soft_targets_is_formed_where_none_is_wanted():
 
     scores, targets = torch.zeros(4), torch.full((4,), 0.5)
     with kernels.force("fused"):
-        loss = ops.binary_loss(scores, targets, of_both, never, never)
+        loss = ops.binary_loss(scores, targets, of_both, never, lambda *_: False)
     torch.testing.assert_close(loss, of_both(scores, targets))
+
+
+def test_targets_near_0_and_1_keep_their_digits():
+    scores = torch.linspace(-30, 30, 121)[:, None].expand(-1, 4)
+    targets = torch.tensor([1e-6, 0.5, 0.75, 1 - 2**-20]).expand(121, -1)
+    found = []
+    for dtype, form in ((torch.float32, "fused"), (torch.float64, "plain")):
+        f, t = scores.to(dtype).requires_grad_(), targets.to(dtype)
+        with kernels.force(form):
+            loss = lossbook.binary_cross_entropy(f, t)
+        (gradient,) = torch.autograd.grad(loss.sum(), f)
+        found.append([loss.detach().double(), gradient.double()])
+    (loss, gradient), (exact, slope) = found
+    f, t = scores.double(), targets.double()
+    pulls = (1 - t) * f.sigmoid() + t * (-f).sigmoid()  # apart, before they meet
+    torch.testing.assert_close(loss, exact, rtol=1e-6, atol=0)
+    torch.testing.assert_close(gradient / pulls, slope / pulls, rtol=0, atol=1e-6)
 
 
 def test_an_unknown_form_is_refused():

@@ -15,6 +15,7 @@ from torch import Tensor
 from lossbook.experiment._models import Head, Models
 
 Loss = Callable[..., Tensor]
+_Call = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 Optimizer = Literal["adam", "adamw", "sgd"]
 OPTIMIZERS: tuple[Optimizer, ...] = ("adam", "adamw", "sgd")
 
@@ -105,13 +106,14 @@ def train(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(descend, steps)
     weight = _weights(sample_weight, x)
     batches = _batches(seeds, x.shape[1], batch_size, x.device)
+    calls = _call(loss) if callable(loss) else [_call(one) for one in loss]
     failed: np.ndarray = np.full(count, -1)
     for step in range(steps):
         index, epoch_ends = next(batches)
         descend.zero_grad()
         outputs = models.outputs(x if index is None else _rows(x, index))
         outputs = _finite(outputs, failed, step)
-        per_example = _losses(loss, outputs, _picked(y, index), index)
+        per_example = _losses(calls, outputs, _picked(y, index), index)
         if weight is not None and step >= weight_from * steps:
             per_example = per_example * _picked(weight, index)
         per_model = per_example.flatten(1).mean(1)
@@ -192,32 +194,35 @@ def _picked(values: Tensor, index: Tensor | None) -> Tensor:
 
 
 def _losses(
-    loss: Loss | Sequence[Loss], outputs: Tensor, labels: Tensor, index: Tensor | None
+    calls: _Call | Sequence[_Call],
+    outputs: Tensor,
+    labels: Tensor,
+    index: Tensor | None,
 ) -> Tensor:
     """Return one loss an example, from one function or from one a model."""
-    if callable(loss):
-        return _called(loss, outputs, labels, index)
+    if callable(calls):
+        return calls(outputs, labels, index)
     return torch.stack(
         [
-            _called(one, outputs[k], labels[k], None if index is None else index[k])
-            for k, one in enumerate(loss)
+            call(outputs[k], labels[k], None if index is None else index[k])
+            for k, call in enumerate(calls)
         ]
     )
 
 
-def _called(
-    loss: Loss, outputs: Tensor, labels: Tensor, index: Tensor | None
-) -> Tensor:
-    if not _wants_index(loss):
-        return loss(outputs, labels)
-    if index is None:
-        index = torch.arange(labels.shape[-1], device=labels.device)
-    return loss(outputs, labels, index.expand(labels.shape))
+def _call(loss: Loss) -> _Call:
+    """Return how to call a loss, which may want the examples' positions."""
+    read = loss.forward if isinstance(loss, torch.nn.Module) else loss
+    wants_index = "index" in inspect.signature(read).parameters
 
+    def call(outputs: Tensor, labels: Tensor, index: Tensor | None) -> Tensor:
+        if not wants_index:
+            return loss(outputs, labels)
+        if index is None:
+            index = torch.arange(labels.shape[-1], device=labels.device)
+        return loss(outputs, labels, index.expand(labels.shape))
 
-def _wants_index(loss: Loss) -> bool:
-    call = loss.forward if isinstance(loss, torch.nn.Module) else loss
-    return "index" in inspect.signature(call).parameters
+    return call
 
 
 def _finite(outputs: Tensor, failed: np.ndarray, step: int) -> Tensor:

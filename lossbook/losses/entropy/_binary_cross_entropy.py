@@ -41,9 +41,20 @@ def slope(scores: Tensor, targets: Tensor) -> Tensor:
     return torch.lerp(scores.sigmoid(), -(-scores).sigmoid(), targets)
 
 
-def at_once(wrong: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Return -log p and 1 - p of the right answer."""
-    return softplus(wrong), wrong.sigmoid()
+def at_once(
+    wrong: Tensor, right: Tensor, kept_back: Tensor | None, out: Tensor
+) -> bool:
+    """Write log(1 + e^wrong) - kept_back * wrong to `out`, its slope over `wrong`.
+
+    No term is lost: what is kept back is at most half.
+    """
+    softplus(wrong, out=out)
+    if kept_back is None:
+        wrong.sigmoid_()
+    else:
+        out.addcmul_(kept_back, wrong, value=-1)
+        wrong.sigmoid_().sub_(kept_back)
+    return True
 
 
 def binary_cross_entropy_ref(

@@ -84,18 +84,30 @@ def slope(
 
 
 def at_once(
-    wrong: Tensor, targets: Tensor, *, gamma: float, alpha: float | None
-) -> tuple[Tensor, Tensor]:
-    """Return -weight (1 - p)^gamma log p of the right answer, and its slope."""
-    not_p, loss = wrong.sigmoid(), softplus(wrong)
-    pull = torch.sub(1, not_p).mul_(loss)
+    wrong: Tensor,
+    right: Tensor,
+    kept_back: Tensor | None,
+    out: Tensor,
+    *,
+    gamma: float,
+    alpha: float | None,
+) -> bool:
+    """Write -weight (1 - p)^gamma log p to `out`, its slope over the log-odds."""
+    if kept_back is not None:
+        return False
+    softplus(wrong, out=out)
+    not_p = wrong.sigmoid_()
+    pull = torch.sub(1, not_p).mul_(out)
     weight = raised(not_p, gamma)
-    pull = torch.add(not_p, pull, alpha=gamma)
+    not_p.add_(pull, alpha=gamma)
     if alpha is not None:
         no = 1 - alpha
         # At "yes" exactly alpha: no - no + alpha.
-        weight = weight.mul_((targets * -no).add_(no).add_(targets, alpha=alpha))
-    return loss.mul_(weight), pull.mul_(weight)
+        yes = torch.mul(right, -no, out=pull).add_(no).add_(right, alpha=alpha)
+        weight.mul_(yes)
+    out.mul_(weight)
+    wrong.mul_(weight)
+    return True
 
 
 def _pull(margin: Tensor, gamma: float) -> Tensor:
