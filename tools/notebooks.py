@@ -235,6 +235,7 @@ def run_cells(notebook: NotebookNode, folder: Path, log: IO[str]) -> str | None:
         record_timing=False,
         store_widget_state=False,
         coalesce_streams=True,
+        shutdown_kernel="immediate",  # a kernel that may tidy up takes 2 s
         skip_cells_with_tag=LIVE_TAG,
         resources={"metadata": {"path": str(folder)}},
         on_cell_start=remember,
