@@ -65,7 +65,7 @@ __all__ = [
 ]
 
 HALVES = (torch.float16, torch.bfloat16)
-SOFT = kernels.Rows(kernels.soft_block)
+SOFT = kernels.Rows(kernels.soft_block, arrays=4)
 
 
 def upcast(values: Tensor) -> Tensor:
@@ -482,7 +482,7 @@ def _elements(
     params: Mapping[str, Parameter | None],
 ) -> Tensor:
     """Return the loss of each number, in the form that serves the call."""
-    if kernels.usable(scores, truth, *params.values()):
+    if kernels.usable(scores, truth, *params.values(), least=kernels.MIDDLE):
         flat, t = scores.reshape(-1), truth.reshape(-1)
         loss: Tensor = kernels.ElementLoss.apply(flat, t, form)
         loss = loss.reshape(scores.shape)
