@@ -608,11 +608,12 @@ def columns(
         rows: of the matrix; None for the stored ones.
 
     Returns:
-        What `book.table` takes, columns of one length. They are "condition", "loss",
-        "metric", "cross-entropy" (its mean), "difference" (loss minus cross-entropy),
-        "95 % interval" (empty where every seed gave the same), and "clearly", which
-        says "better" or "worse" where the test, corrected for all losses of the
-        condition, is below 5 %.
+        What `book.table` takes, columns of one length. They are "condition", "loss"
+        (with its parameters, where they are not the defaults), "metric",
+        "cross-entropy" (its mean), "difference" (loss minus cross-entropy), "95 %
+        interval" (empty where every seed gave the same), and "clearly", which says
+        "better" or "worse" where the test, corrected for all losses of the condition,
+        is below 5 %.
 
     Raises:
         FileNotFoundError: where nothing is stored.
@@ -621,7 +622,7 @@ def columns(
     records = found[found["loss"] != BASELINE].to_dict("records")
     return {
         "condition": [str(row["condition"]) for row in records],
-        "loss": [f"`{row['loss']}`" for row in records],
+        "loss": [f"`{row['loss']}` {row['setting']}".strip() for row in records],
         "metric": [str(row["metric"]).replace("_", " ") for row in records],
         BASELINE.replace("_", "-"): [_typed(row["baseline"]) for row in records],
         "difference": [_typed(row["difference"], "+") for row in records],
