@@ -491,11 +491,8 @@ def test_sinkhorn_divergence_between_transport_and_energy():
 )
 def test_loss_and_reference_take_as_many_steps(key):
     card = CATALOGUE[key]
-    steps = [
-        inspect.signature(code).parameters["iterations"].default
-        for code in (card.fn, card.ref)
-    ]
-    assert steps[0] == steps[1]
+    of_reference = inspect.signature(card.ref).parameters["iterations"].default
+    assert card.fn(LINE).iterations == of_reference
 
 
 def test_marginal_error_tells_what_is_missing():
