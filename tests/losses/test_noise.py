@@ -435,6 +435,13 @@ def test_tempered_probabilities_sum_to_one(t, size, dtype, monkeypatch):
         assert error <= 40 * torch.finfo(dtype).eps
 
 
+@pytest.mark.parametrize("t", [1.0, 1.5, 2.0])
+def test_the_reference_finds_tempered_probabilities(t):
+    p = _bi_tempered.tempered_softmax(np.array([[0.0] * 5, [3.0, 1, 0, 0, -2]]), t)
+    np.testing.assert_allclose(p.sum(-1), 1, rtol=1e-12)
+    np.testing.assert_allclose(p[0], 0.2, rtol=1e-12)
+
+
 @pytest.mark.parametrize("h", [1e-3, 1e-6, 1e-9, 1e-12, 1e-15])
 def test_bi_tempered_near_one_is_near_cross_entropy(h):
     """The distance falls with h; nothing cancels."""
