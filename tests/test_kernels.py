@@ -7,7 +7,7 @@ from torch.autograd import forward_ad
 
 import lossbook
 from benchmarks.measure import peak_bytes
-from lossbook import kernels, ops
+from lossbook import kernels, ops, validate
 from lossbook.losses import CATALOGUE
 
 PSI = [k for k, c in CATALOGUE.items() if c.formula and c.formula.variable == "p"]
@@ -497,6 +497,14 @@ def test_targets_near_0_and_1_keep_their_digits():
     pulls = (1 - t) * f.sigmoid() + t * (-f).sigmoid()  # apart, before they meet
     torch.testing.assert_close(loss, exact, rtol=1e-6, atol=0)
     torch.testing.assert_close(gradient / pulls, slope / pulls, rtol=0, atol=1e-6)
+
+
+def test_targets_are_looked_at_in_every_part(monkeypatch):
+    monkeypatch.setattr(validate, "PART", 10)
+    targets = torch.full((7, 5), 0.2)
+    targets[6, 0] = 0.5
+    with pytest.raises(ValueError, match="sum to 1 over the classes, got 1.3"):
+        ops.soft_loss(torch.zeros(7, 5), targets)
 
 
 def test_an_unknown_form_is_refused():

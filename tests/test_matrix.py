@@ -281,6 +281,13 @@ def test_columns_say_in_words_what_the_summary_found():
     assert by_loss["`mae`"][-1] == "worse"
 
 
+def test_columns_tell_the_parameters_that_tuning_chose():
+    rows = made_up({"cross_entropy": np.full(10, 0.5), "focal": np.full(10, 0.6)})
+    chosen = rows[rows["loss"] == "focal"].assign(stage="tuned", setting="gamma=5")
+    found = matrix.columns(["focal"], rows=pd.concat([rows, chosen]))
+    assert found["loss"] == ["`focal` gamma=5"]
+
+
 def test_failed_trainings_are_counted_and_have_no_difference():
     base = np.linspace(0.5, 0.6, 10)
     broken = np.where(np.arange(10) < 4, np.nan, base + 0.1)
