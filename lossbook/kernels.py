@@ -291,6 +291,34 @@ def soft_block(
     return ((mass * BASE.log(total) - score).div_(BASE.nat),)
 
 
+def surplus_block(
+    z: Tensor,
+    targets: Tensor,
+    out: Tensor,
+    axis: int,
+    *,
+    value: Elementwise,
+    slope: Elementwise,
+    ordered: bool,
+) -> tuple[Tensor, ...]:
+    """The sum over the classes of value(p - q), or of value(cumulative p - q)."""
+    exponents(z, out, axis)
+    p = power_(out)
+    p /= p.sum(axis, keepdim=True)
+    surplus = torch.sub(p, targets)
+    if ordered:
+        inner = surplus.narrow(axis, 0, z.shape[axis] - 1).cumsum_(axis)
+        loss = value(inner).sum(axis, keepdim=True)
+        # p_k stands in sum k and in all later ones: in all, less those before it.
+        before = slope(inner).cumsum_(axis)
+        pull = surplus.zero_()
+        pull.narrow(axis, 1, z.shape[axis] - 1).sub_(before)
+    else:
+        loss, pull = value(surplus).sum(axis, keepdim=True), slope(surplus)
+    p *= pull.sub_((p * pull).sum(axis, keepdim=True))
+    return (loss,)
+
+
 def smoothed_block(
     z: Tensor,
     labels: Tensor,

@@ -59,6 +59,7 @@ __all__ = [
     "soft_counts",
     "soft_loss",
     "softplus",
+    "surplus_loss",
     "times_log",
     "underived",
     "upcast",
@@ -253,6 +254,49 @@ def soft_loss(logits: Logits, targets: Targets) -> PerExample:
         return -times_log(targets, logits.log_softmax(-1)).sum(-1)
 
     return _rows(z, targets.to(z.dtype), lambda: SOFT, plain, least=kernels.MIDDLE)
+
+
+def surplus_loss(
+    logits: Logits,
+    targets: Targets,
+    value: Elementwise,
+    slope: Elementwise,
+    *,
+    ordered: bool = False,
+) -> PerExample:
+    """Return the sum over the classes of value(p - q), of softmax and targets.
+
+    Args:
+        logits: (..., C), unnormalized log-probabilities.
+        targets: (..., C), probabilities that sum to 1 over the classes.
+        value: the loss as a function of the surplus.
+        slope: its derivative, for the fused form; a new tensor.
+        ordered: take the surplus of the classes up to each one, not of each one. That
+            of all classes is 0.
+
+    Returns:
+        (...), in float32 or wider.
+
+    >>> z, q = torch.tensor([[0.0, 0.0]]), torch.tensor([[0.9, 0.1]])
+    >>> surplus_loss(z, q, torch.abs, torch.sign)
+    tensor([0.8000])
+    """
+    validate.logits_and_targets(logits, targets)
+
+    def plain(logits: Tensor, targets: Tensor) -> Tensor:
+        surplus = logits.softmax(-1) - targets
+        if ordered:
+            surplus = surplus.cumsum(-1)[..., :-1]
+        return value(surplus).sum(-1)
+
+    def form() -> kernels.Rows:
+        block = kernels.surplus_block
+        return kernels.Rows(
+            partial(block, value=value, slope=slope, ordered=ordered), arrays=4
+        )
+
+    z = upcast(logits)
+    return _rows(z, targets.to(z.dtype), form, plain, least=kernels.MIDDLE)
 
 
 def smoothed_loss(

@@ -97,6 +97,11 @@ def of_margin(key):
     return lambda z, y: CATALOGUE[key].fn(z, 2 * halves(z) - 1)
 
 
+def of_targets(key):
+    """A loss of the catalogue, on targets of the shape of z."""
+    return lambda z, y: CATALOGUE[key].fn(z, simplex(z))
+
+
 def counted(key, **params):
     """A loss that is made with class counts."""
 
@@ -111,6 +116,7 @@ def soft(z):
     return (halves(z) + 0.2) / 1.4
 
 
+SURPLUS = ("squared_emd", "total_variation", "wasserstein_1d")
 MARGINS = (
     "modified_huber",
     "ramp",
@@ -148,6 +154,11 @@ FORMS = {
     **{key: getattr(lossbook, key) for key in PSI},
     "psi_loss with bias": focal_with_bias,
     "soft_loss": lambda z, y: ops.soft_loss(z, simplex(z)),
+    "surplus_loss": lambda z, y: ops.surplus_loss(z, simplex(z), bent, bent_slope),
+    "surplus_loss, ordered": lambda z, y: ops.surplus_loss(
+        z, simplex(z), bent, bent_slope, ordered=True
+    ),
+    **{key: of_targets(key) for key in SURPLUS},
     "smoothed_loss": lambda z, y: smoothed(z, y, 0.3),
     "rival_sum": lambda z, y: ops.rival_sum(z, y, bent, bent_slope),
     "rival_sum, hinge": lambda z, y: ops.rival_sum(z, y, hinge, hinge_slope),

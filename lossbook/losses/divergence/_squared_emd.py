@@ -1,10 +1,11 @@
 """Squared earth mover's distance (ranked probability score). Chapter: divergences."""
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from lossbook import validate
 from lossbook.card import LossCard, Properties
-from lossbook.ops import upcast
+from lossbook.ops import surplus_loss
 from lossbook.shapes import (
     Logits,
     NpLogits,
@@ -38,11 +39,12 @@ def squared_emd(logits: Logits, targets: Targets) -> PerExample:
     >>> squared_emd(torch.zeros(1, 2), torch.tensor([[0.0, 1.0]]))
     tensor([0.2500])
     """
-    validate.logits_and_targets(logits, targets)
-    p = upcast(logits).softmax(-1)
-    # The last cumulative sum is 1 on both sides.
-    surplus = (p - targets.to(p.dtype)).cumsum(-1)[..., :-1]
-    return validate.explain_nan("logits", logits, surplus.square().sum(-1))
+    return surplus_loss(logits, targets, torch.square, slope, ordered=True)
+
+
+def slope(surplus: Tensor) -> Tensor:
+    """Return the derivative of the square."""
+    return 2 * surplus
 
 
 def squared_emd_ref(

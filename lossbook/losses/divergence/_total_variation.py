@@ -3,11 +3,12 @@
 import math
 
 import numpy as np
+import torch
+from torch import Tensor
 from torch.nn.functional import relu
 
-from lossbook import validate
 from lossbook.card import Formula, LossCard, Properties
-from lossbook.ops import upcast
+from lossbook.ops import surplus_loss
 from lossbook.shapes import (
     Logits,
     NpLogits,
@@ -39,12 +40,14 @@ def total_variation(logits: Logits, targets: Targets) -> PerExample:
     >>> total_variation(torch.tensor([[0.0, 0.0]]), torch.tensor([[0.9, 0.1]]))
     tensor([0.4000])
     """
-    validate.logits_and_targets(logits, targets)
-    p = upcast(logits).softmax(-1)
     # What is too much somewhere is missing elsewhere: one half of the sum tells all,
     # and at a label it is the other classes' mass, with nothing subtracted from 1.
-    surplus = relu(p - targets.to(p.dtype))
-    return validate.explain_nan("logits", logits, surplus.sum(-1))
+    return surplus_loss(logits, targets, relu, slope)
+
+
+def slope(surplus: Tensor) -> Tensor:
+    """Return 1 where there is too much, else 0."""
+    return torch.gt(surplus, 0, out=torch.empty_like(surplus))
 
 
 def total_variation_ref(

@@ -1,10 +1,10 @@
 """Wasserstein distance of ordered classes. Chapter: divergences."""
 
 import numpy as np
+import torch
 
-from lossbook import validate
 from lossbook.card import LossCard, Properties
-from lossbook.ops import upcast
+from lossbook.ops import surplus_loss
 from lossbook.shapes import (
     Logits,
     NpLogits,
@@ -41,11 +41,7 @@ def wasserstein_1d(logits: Logits, targets: Targets) -> PerExample:
     >>> wasserstein_1d(torch.zeros(1, 3), torch.tensor([[0.0, 0.0, 1.0]]))
     tensor([1.])
     """
-    validate.logits_and_targets(logits, targets)
-    p = upcast(logits).softmax(-1)
-    # The last cumulative sum is 1 on both sides.
-    surplus = (p - targets.to(p.dtype)).cumsum(-1)[..., :-1]
-    return validate.explain_nan("logits", logits, surplus.abs().sum(-1))
+    return surplus_loss(logits, targets, torch.abs, torch.sign, ordered=True)
 
 
 def wasserstein_1d_ref(
