@@ -42,9 +42,10 @@ Plain = Callable[[Tensor, Tensor], Tensor]
 LARGE = 2**13  # values; below, a call takes as long as its numbers
 MIDDLE = 2**11  # values; below, the plain form of no loss is slower
 BLOCK = 2**19  # logits a row block: 2 MiB in float32
-ELEMENTS = 2**17  # values an elementwise block
+ELEMENTS = 2**16  # values an elementwise block
 FEW = 16  # classes; below, torch is fast along the examples only
 NEAR = 16  # logits up to this size lose nothing in a multiplication
+WIDE = 1e17  # sums of exponentials up to this, and down to its inverse, lose nothing
 # exp of less than this is slow (denormal numbers) and adds nothing to a sum of >= 1.
 FLOOR = {torch.float32: -64.0, torch.float64: -600.0}
 
@@ -251,8 +252,21 @@ def psi_rows(psi: Scalar, factor: Scalar, bias: Tensor | None = None) -> Rows:
             weight = bias.exp()
         bias = BASE.nat * bias
 
+    def of_others(out: Tensor, y: Tensor, axis: int) -> Tensor:
+        # The others' mass is summed, never subtracted from 1: its log stays right
+        # where p_y rounds to 1.
+        others = out.scatter_(axis, y, 0.0).sum(axis, keepdim=True)
+        out.scatter_(axis, y, -others)
+        return others
+
     def block(z: Tensor, labels: Tensor, out: Tensor, axis: int) -> tuple[Tensor, ...]:
         y = labels.unsqueeze(axis)
+        if (bias is None or weight is not None) and unshifted(z, out):
+            if weight is not None:
+                out *= weight.unsqueeze(1 - axis)
+            label, others = out.gather(axis, y), of_others(out, y, axis)
+            if moderate(label, others):
+                return (label / others).log_(), label + others
         exponents(z, out, axis)
         if bias is not None and weight is None:
             out += bias.unsqueeze(1 - axis)
@@ -262,17 +276,13 @@ def psi_rows(psi: Scalar, factor: Scalar, bias: Tensor | None = None) -> Rows:
         if bias is not None and weight is not None:
             out *= weight.unsqueeze(1 - axis)
             z_y += bias[y]
-        # The others' mass is summed, never subtracted from 1: its log stays right
-        # where p_y rounds to 1.
-        others = out.scatter_(axis, y, 0.0).sum(axis, keepdim=True)
-        out.scatter_(axis, y, -others)
-        return z_y, others
-
-    def finish(z_y: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+        others = of_others(out, y, axis)
         margin = z_y.sub(BASE.log(others)).div_(BASE.nat)
+        return margin, others + BASE.power_(z_y)
+
+    def finish(margin: Tensor, total: Tensor) -> tuple[Tensor, Tensor]:
         log_p, log_not_p = logsigmoid(margin), logsigmoid(-margin)
-        scale = factor(log_p, log_not_p) / (others + BASE.power_(z_y))
-        return psi(log_p, log_not_p), scale
+        return psi(log_p, log_not_p), factor(log_p, log_not_p) / total
 
     return Rows(block, finish)
 
@@ -302,20 +312,29 @@ def surplus_block(
     ordered: bool,
 ) -> tuple[Tensor, ...]:
     """The sum over the classes of value(p - q), or of value(cumulative p - q)."""
-    exponents(z, out, axis)
-    p = power_(out)
-    p /= p.sum(axis, keepdim=True)
-    surplus = torch.sub(p, targets)
-    if ordered:
-        inner = surplus.narrow(axis, 0, z.shape[axis] - 1).cumsum_(axis)
-        loss = value(inner).sum(axis, keepdim=True)
-        # p_k stands in sum k and in all later ones: in all, less those before it.
-        before = slope(inner).cumsum_(axis)
-        pull = surplus.zero_()
-        pull.narrow(axis, 1, z.shape[axis] - 1).sub_(before)
+    total = out.sum(axis, keepdim=True) if unshifted(z, out) else None
+    if total is None or not moderate(total):
+        total = power_(exponents(z, out, axis)).sum(axis, keepdim=True)
+    p = out.div_(total)
+    surplus = torch.empty_like(p)
+    if ordered:  # sum k is that of the classes before k
+        rest = z.shape[axis] - 1
+        torch.sub(
+            p.narrow(axis, 0, rest),
+            targets.narrow(axis, 0, rest),
+            out=surplus.narrow(axis, 1, rest),
+        )
+        surplus.narrow(axis, 0, 1).zero_()
+        surplus.cumsum_(axis)
     else:
-        loss, pull = value(surplus).sum(axis, keepdim=True), slope(surplus)
-    p *= pull.sub_((p * pull).sum(axis, keepdim=True))
+        torch.sub(p, targets, out=surplus)
+    loss = value(surplus).sum(axis, keepdim=True)
+    pull = slope(surplus)
+    if ordered:  # p_k stands in the sums after k: in all, less those up to k
+        pull.cumsum_(axis)
+        p *= torch.sub((p * pull).sum(axis, keepdim=True), pull, out=pull)
+    else:
+        p *= pull.sub_((p * pull).sum(axis, keepdim=True))
     return (loss,)
 
 
@@ -352,15 +371,18 @@ def rival_sum_block(
     value: Elementwise,
     slope: Elementwise,
 ) -> tuple[Tensor, ...]:
-    """The sum over the rivals k of value(z_y - z_k)."""
+    """The sum over the rivals k of value(z_k - z_y)."""
     y = labels.unsqueeze(axis)
     z_y = z.gather(axis, y)
     if z_y.amin() == -math.inf:  # must not meet that of a rival
         z = z.clamp(min=torch.finfo(z.dtype).min / 4)
-    margins = torch.sub(z_y, z, out=out)
-    loss = value(margins).scatter_(axis, y, 0.0).sum(axis, keepdim=True)
-    torch.neg(slope(margins), out=out).scatter_(axis, y, 0.0)
-    out.scatter_(axis, y, -out.sum(axis, keepdim=True))
+    # All in place, unless value wants a new array.
+    losses = value(torch.sub(z, z_y, out=out)).scatter_(axis, y, 0.0)
+    loss = losses.sum(axis, keepdim=True)
+    pull = slope(losses).scatter_(axis, y, 0.0)
+    pull.scatter_(axis, y, -pull.sum(axis, keepdim=True))
+    if pull is not out:
+        out.copy_(pull)
     return (loss,)
 
 
@@ -396,28 +418,40 @@ class Elements(NamedTuple):
         slope: Its derivative in the scores.
         at_once: Both, of (log-odds of the wrong answer, the right answers 0 or 1, what
             targets keep back, out). It writes the loss to `out` and the slope in the
-            log-odds over them, or returns False where it can do only one at a time.
+            log-odds over them, or returns False where it cannot, or not all are finite.
             What targets keep back, at most 1/2, is None where each is 0 or 1.
+        signs: The truth is -1 or +1, and the right answers are.
     """
 
     value: Elementwise
     slope: Elementwise
     at_once: Callable[[Tensor, Tensor, Tensor | None, Tensor], bool] | None = None
+    signs: bool = False
 
-    def both(self, s: Tensor, t: Tensor, loss: Tensor, pull: Tensor) -> bool:
-        """Write losses and slopes at once, or return False where that cannot be."""
+    def both(
+        self, s: Tensor, t: Tensor, loss: Tensor, pull: Tensor, hard: bool
+    ) -> bool:
+        """Write losses and slopes at once, or return False where that cannot be.
+
+        `hard` truth is known to be 0 or 1.
+        """
         if self.at_once is None:
             return False
-        torch.addcmul(t, t, t, value=-1, out=pull)
+        if self.signs:
+            torch.mul(s, t, out=pull).neg_()
+            if not self.at_once(pull, t, None, loss):
+                return False
+            pull.mul_(t).neg_()
+            return True
         right, kept_back = t, None
-        if pull.amax() != 0:  # t - t^2 is positive between 0 and 1
+        if not hard:
             right = t.round()
             kept_back = torch.sub(t, right).abs_()
         torch.addcmul(s, right, s, value=-2, out=pull)
         if not self.at_once(pull, right, kept_back, loss):
             return False
         pull.addcmul_(right, pull, value=-2)
-        return bool(loss.amax() < math.inf)  # else nan or inf: a score is -inf
+        return True
 
 
 class ElementLoss(torch.autograd.Function):
@@ -428,22 +462,28 @@ class ElementLoss(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, scores: Tensor, truth: Tensor, form: Elements) -> Tensor:
-        """Return value(scores, truth); keep the slope if it has been formed."""
+    def forward(
+        ctx: Any, scores: Tensor, truth: Tensor, form: Elements, hard: bool
+    ) -> tuple[Tensor, bool]:
+        """Return value(scores, truth), and whether each is known to be finite.
+
+        Keep the slope if it has been formed.
+        """
         ctx.save_for_backward(scores, truth)
-        ctx.form, ctx.kept = form, None
-        loss, spare = torch.empty_like(scores), _spare(scores)
+        ctx.form, ctx.kept, ctx.hard = form, None, hard
+        loss, spare, finite = torch.empty_like(scores), _spare(scores), True
         if form.at_once is not None and scores.requires_grad:
             ctx.kept = torch.empty_like(scores)
         for part in _parts(scores):
             s, t = scores[part], truth[part]
             pull = spare[: len(s)] if ctx.kept is None else ctx.kept[part]
-            if form.both(s, t, loss[part], pull):
+            if form.both(s, t, loss[part], pull, hard):
                 continue
+            finite = False
             loss[part] = form.value(s, t)
             if ctx.kept is not None:
                 ctx.kept[part] = form.slope(s, t)
-        return loss
+        return loss, finite
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
@@ -451,18 +491,41 @@ class ElementLoss(torch.autograd.Function):
         form = ctx.form
         scores, truth = ctx.saved_tensors
         if torch.is_grad_enabled():
-            return _with_graph(form.value, scores, truth, upstream[0]), None, None
+            gradient = _with_graph(form.value, scores, truth, upstream[0])
+            return gradient, None, None, None
         # What is kept is used up, so that a second backward pass forms it anew.
         kept, ctx.kept = ctx.kept, None
         if kept is not None:
-            return kept.mul_(upstream[0]), None, None
+            return kept.mul_(upstream[0]), None, None, None
         gradient, spare = torch.empty_like(scores), _spare(scores)
         for part in _parts(scores):
             s, t, pull = scores[part], truth[part], gradient[part]
             # To the last digit the same in each pass.
-            slope = pull if form.both(s, t, spare[: len(s)], pull) else form.slope(s, t)
+            done = form.both(s, t, spare[: len(s)], pull, ctx.hard)
+            slope = pull if done else form.slope(s, t)
             torch.mul(slope, upstream[0][part], out=pull)
-        return gradient, None, None
+        return gradient, None, None, None
+
+
+def each_is(allowed: Literal["0 or 1", "-1 or +1"], values: Tensor) -> bool:
+    """Return whether each value is allowed, to 1e-23.
+
+    >>> each_is("0 or 1", torch.tensor([0.0, 1.0]))
+    True
+    >>> each_is("-1 or +1", torch.tensor([0.0, 1.0]))
+    False
+    """
+    flat = values.detach().reshape(-1)
+    spare = _spare(flat)
+    for part in _parts(flat):
+        x, rest = flat[part], spare[: len(flat[part])]
+        if allowed == "0 or 1":
+            torch.addcmul(x, x, x, value=-1, out=rest)
+        else:
+            torch.mul(x, x, out=rest).sub_(1)
+        if rest.dot(rest) != 0:
+            return False
+    return True
 
 
 def _spare(values: Tensor) -> Tensor:
@@ -493,6 +556,28 @@ def exponents(z: Tensor, out: Tensor, axis: int) -> Tensor:
     return torch.add(-BASE.nat * top, z, alpha=BASE.nat, out=out)  # in one pass
 
 
+def unshifted(z: Tensor, out: Tensor) -> bool:
+    """Write e^z to `out` if that can be right, and is fast: no z is large.
+
+    The largest logit need not be found and subtracted then. It looks at few of them:
+    whether the sums are `moderate` is seen afterwards.
+    """
+    if BASE.nat != 1 or z is out or not _large(z):
+        return False
+    low, high = torch.aminmax(z[::8])
+    limit = math.log(WIDE)
+    if not (low > FLOOR[torch.float32] and high < limit):
+        return False
+    torch.exp(z, out=out)
+    return True
+
+
+def moderate(*sums: Tensor) -> bool:
+    """Return whether the sums, and their ratios, are far from the ends of float32."""
+    low, high = torch.aminmax(torch.cat(sums))
+    return bool(low > 1 / WIDE) and bool(high < WIDE)
+
+
 def power_(x: Tensor) -> Tensor:
     """Replace x by base^x, tiny results by the least that is fast.
 
@@ -515,17 +600,28 @@ def log_sigmoids(x: Tensor) -> tuple[Tensor, Tensor]:
     return x.clamp(max=0).sub_(shared), shared.add_(x.clamp(min=0)).neg_()
 
 
-def softplus(x: Tensor, out: Tensor | None = None) -> Tensor:
+def softplus(x: Tensor) -> Tensor:
     """Return log(1 + e^x), which is -log p at the log-odds x of the wrong answer.
 
     >>> softplus(torch.tensor([0.0, 100.0]))
     tensor([  0.6931, 100.0000])
     """
-    wide = 40.0  # torch's own threshold, 20, is for float32
-    if out is None:
-        return torch.nn.functional.softplus(x, threshold=wide)
-    torch.ops.aten.softplus.out(x, 1.0, wide, out=out)
-    return out
+    return torch.nn.functional.softplus(x, threshold=40.0)  # 20 is for float32
+
+
+def softplus_finite(x: Tensor, out: Tensor) -> bool:
+    """Write log(1 + e^x) to `out`; return whether each is finite.
+
+    >>> softplus_finite(torch.tensor([0.0, 100.0]), torch.empty(2))
+    True
+    >>> softplus_finite(torch.tensor([0.0, torch.inf]), torch.empty(2))
+    False
+    """
+    torch.exp(x, out=out).log1p_()
+    if out.amax() < math.inf:  # not nan either
+        return True
+    out.copy_(softplus(x))
+    return bool(out.amax() < math.inf)
 
 
 def sigmoid(x: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from lossbook.kernels import (
     raised,
     sigmoid,
     softplus,
+    softplus_finite,
     times_log,
     underived,
 )
@@ -59,6 +60,7 @@ __all__ = [
     "soft_counts",
     "soft_loss",
     "softplus",
+    "softplus_finite",
     "surplus_loss",
     "times_log",
     "underived",
@@ -228,8 +230,7 @@ def psi_loss(
     # One bias for all examples, no gradient in it: else it is a parameter.
     fixed = bias is None or (bias.ndim == 1 and not bias.requires_grad)
     others = [*params.values(), *[bias] * (not fixed)]
-    least = kernels.MIDDLE if bias is None else kernels.LARGE
-    return _rows(z, labels, form, plain, *others, least=least)
+    return _rows(z, labels, form, plain, *others, least=kernels.MIDDLE)
 
 
 def soft_loss(logits: Logits, targets: Targets) -> PerExample:
@@ -269,8 +270,9 @@ def surplus_loss(
     Args:
         logits: (..., C), unnormalized log-probabilities.
         targets: (..., C), probabilities that sum to 1 over the classes.
-        value: the loss as a function of the surplus.
-        slope: its derivative, for the fused form; a new tensor.
+        value: the loss as a function of the surplus; 0 where there is none.
+        slope: its derivative, for the fused form, written over the surpluses; 0 where
+            there is none.
         ordered: take the surplus of the classes up to each one, not of each one. That
             of all classes is 0.
 
@@ -278,7 +280,7 @@ def surplus_loss(
         (...), in float32 or wider.
 
     >>> z, q = torch.tensor([[0.0, 0.0]]), torch.tensor([[0.9, 0.1]])
-    >>> surplus_loss(z, q, torch.abs, torch.sign)
+    >>> surplus_loss(z, q, torch.abs, torch.Tensor.sign_)
     tensor([0.8000])
     """
     validate.logits_and_targets(logits, targets)
@@ -347,22 +349,24 @@ def rival_sum(
     slope: Elementwise,
     **params: Parameter,
 ) -> PerExample:
-    """Return the sum over the rivals k of value(z_y - z_k) per example.
+    """Return the sum over the rivals k of value(z_k - z_y) per example.
 
     Args:
         logits: (..., C), scores of the classes.
         labels: (...), integer classes.
-        value: the loss as a function of (margin, **params).
-        slope: its derivative in the margin, of the same arguments, for the fused form.
+        value: the loss as a function of (lead of the rival, **params). It may write
+            over the leads.
+        slope: its derivative, for the fused form, as a function of (the loss,
+            **params), written over the losses.
         params: floats, or tensors that broadcast against the loss.
 
     Returns:
         (...), in float32 or wider.
 
-    >>> def value(margin):
-    ...     return (1 - margin).relu()
-    >>> def slope(margin):
-    ...     return -(margin < 1).to(margin.dtype)
+    >>> def value(lead):
+    ...     return lead.add_(1).relu_()
+    >>> def slope(loss):
+    ...     return torch.gt(loss, 0, out=loss)
     >>> rival_sum(torch.tensor([[2.0, 1.5, 0.0]]), torch.tensor([0]), value, slope)
     tensor([0.5000])
     """
@@ -374,12 +378,12 @@ def rival_sum(
         index = labels[..., None].long()
         # A finite stand-in for -inf: that of a rival must not meet that of the label.
         rivals = logits.clamp(min=torch.finfo(logits.dtype).min / 4)
-        losses = value_(logits.gather(-1, index) - rivals)
+        losses = value_(rivals - logits.gather(-1, index))
         return losses.scatter(-1, index, 0.0).sum(-1)
 
     def form() -> kernels.Rows:
         block = kernels.rival_sum_block
-        return kernels.Rows(partial(block, value=value_, slope=slope_), arrays=2)
+        return kernels.Rows(partial(block, value=value_, slope=slope_))
 
     return _rows(upcast(logits), labels, form, plain, *params.values())
 
@@ -424,6 +428,7 @@ def margin_loss(
     signs: Signs,
     value: Elementwise,
     slope: Elementwise,
+    at_once: Callable[..., bool] | None = None,
     **params: Parameter,
 ) -> PerExample:
     """Return value(margin) per example, with margin = sign * score.
@@ -433,6 +438,8 @@ def margin_loss(
         signs: (...), the true class, -1 or +1.
         value: the loss as a function of (margin, **params).
         slope: its derivative in the margin, of the same arguments, for the fused form.
+        at_once: both in one pass, with **params, as `kernels.Elements` takes it, where
+            that is faster than autograd for much input only.
         params: floats, or tensors that broadcast against the loss.
 
     Returns:
@@ -445,7 +452,9 @@ def margin_loss(
     >>> margin_loss(torch.tensor([2.0, 0.5]), torch.tensor([-1, 1]), value, slope)
     tensor([3.0000, 0.5000])
     """
-    validate.scores_and_signs(scores, signs)
+    least = kernels.MIDDLE if at_once is None else kernels.LARGE
+    seen = _each_is("-1 or +1", signs, least)
+    validate.scores_and_signs(scores, signs, values=False if seen else None)
     s = upcast(scores)
 
     def of_scores(scores: Tensor, signs: Tensor) -> Tensor:
@@ -454,8 +463,9 @@ def margin_loss(
     def slope_in_scores(scores: Tensor, signs: Tensor) -> Tensor:
         return slope(scores * signs, **params) * signs
 
-    form = kernels.Elements(of_scores, slope_in_scores)
-    return _elements(s, signs.to(s.dtype), form, params)
+    both = partial(at_once, **params) if at_once is not None else None
+    form = kernels.Elements(of_scores, slope_in_scores, both, signs=True)
+    return _elements(s, signs.to(s.dtype), form, params, least=least)
 
 
 def binary_loss(
@@ -488,11 +498,21 @@ def binary_loss(
     >>> binary_loss(torch.tensor([2.0]), torch.tensor([1.0]), value, slope)
     tensor([0.1269])
     """
-    validate.scores_and_targets(scores, targets)
+    hard = _each_is("0 or 1", targets, kernels.MIDDLE)
+    validate.scores_and_targets(scores, targets, values=False if hard else None)
     s = upcast(scores)
     both = partial(at_once, **params) if at_once is not None else None
     form = kernels.Elements(partial(value, **params), partial(slope, **params), both)
-    return _elements(s, targets.to(s.dtype), form, params)
+    return _elements(s, targets.to(s.dtype), form, params, hard=hard)
+
+
+def _each_is(allowed: Literal["0 or 1", "-1 or +1"], truth: Any, least: int) -> bool:
+    """Return whether this is much truth, and each number is seen to be allowed."""
+    return (
+        isinstance(truth, Tensor)
+        and kernels.usable(truth, truth, least=least)
+        and kernels.each_is(allowed, truth)
+    )
 
 
 def _rows(
@@ -524,12 +544,17 @@ def _elements(
     truth: Tensor,
     form: kernels.Elements,
     params: Mapping[str, Parameter | None],
+    *,
+    hard: bool = False,
+    least: int = kernels.MIDDLE,
 ) -> Tensor:
     """Return the loss of each number, in the form that serves the call."""
-    if kernels.usable(scores, truth, *params.values(), least=kernels.MIDDLE):
+    if kernels.usable(scores, truth, *params.values(), least=least):
         flat, t = scores.reshape(-1), truth.reshape(-1)
-        loss: Tensor = kernels.ElementLoss.apply(flat, t, form)
+        loss, finite = kernels.ElementLoss.apply(flat, t, form, hard)
         loss = loss.reshape(scores.shape)
+        if finite:
+            return loss
     else:
         loss = form.value(scores, truth)
     return validate.explain_nan("scores", scores, loss)

@@ -50,6 +50,32 @@ def bent_slope(margin):
     return 2 * (margin - 1) + margin.cos()
 
 
+def curved(surplus):
+    """A function that is 0 at 0, as its slope is."""
+    return surplus.square() + surplus.square() * surplus
+
+
+def curved_slope(surplus):
+    return surplus.copy_(2 * surplus + 3 * surplus.square())
+
+
+def paid(lead):
+    """A smooth loss of a rival's lead."""
+    return lead.exp_().log1p()
+
+
+def paid_slope(loss):
+    return loss.neg_().expm1_().neg_()
+
+
+def lacking(lead):
+    return lead.add_(1).relu_()
+
+
+def lacking_slope(loss):
+    return torch.gt(loss, 0, out=loss)
+
+
 def hinge(margin):
     return (1 - margin).relu()
 
@@ -118,6 +144,7 @@ def soft(z):
 
 SURPLUS = ("squared_emd", "total_variation", "wasserstein_1d")
 MARGINS = (
+    "logistic",
     "modified_huber",
     "ramp",
     "savage",
@@ -154,14 +181,14 @@ FORMS = {
     **{key: getattr(lossbook, key) for key in PSI},
     "psi_loss with bias": focal_with_bias,
     "soft_loss": lambda z, y: ops.soft_loss(z, simplex(z)),
-    "surplus_loss": lambda z, y: ops.surplus_loss(z, simplex(z), bent, bent_slope),
+    "surplus_loss": lambda z, y: ops.surplus_loss(z, simplex(z), curved, curved_slope),
     "surplus_loss, ordered": lambda z, y: ops.surplus_loss(
-        z, simplex(z), bent, bent_slope, ordered=True
+        z, simplex(z), curved, curved_slope, ordered=True
     ),
     **{key: of_targets(key) for key in SURPLUS},
     "smoothed_loss": lambda z, y: smoothed(z, y, 0.3),
-    "rival_sum": lambda z, y: ops.rival_sum(z, y, bent, bent_slope),
-    "rival_sum, hinge": lambda z, y: ops.rival_sum(z, y, hinge, hinge_slope),
+    "rival_sum": lambda z, y: ops.rival_sum(z, y, paid, paid_slope),
+    "rival_sum, hinge": lambda z, y: ops.rival_sum(z, y, lacking, lacking_slope),
     "rival_max": lambda z, y: ops.rival_max(z, y, bent, bent_slope),
     "margin_loss": lambda z, y: ops.margin_loss(z, 2 * halves(z) - 1, bent, bent_slope),
     "binary_loss": lambda z, y: ops.binary_loss(
@@ -518,6 +545,62 @@ def test_targets_are_looked_at_in_every_part(monkeypatch):
         ops.soft_loss(torch.zeros(7, 5), targets)
 
 
+@pytest.mark.parametrize(
+    ("loss", "wrong", "message"),
+    [
+        ("binary_focal", 1.5, r"between 0 and 1, got 1\.5"),
+        ("binary_focal", -1e-6, "between 0 and 1, got -1e-06"),
+        ("binary_focal", np.nan, "between 0 and 1, got nan"),
+        ("logistic", 0.0, r"-1 or \+1, got 0"),
+        ("logistic", -1.5, r"-1 or \+1, got -1\.5"),
+        ("logistic", np.nan, r"-1 or \+1, got nan"),
+    ],
+)
+def test_wrong_truth_is_seen_in_the_last_part(loss, wrong, message, monkeypatch):
+    monkeypatch.setattr(kernels, "ELEMENTS", 4)
+    truth = torch.ones(10)
+    truth[9] = wrong
+    with kernels.force("fused"), pytest.raises(ValueError, match=message):
+        CATALOGUE[loss].fn(torch.zeros(10), truth)
+
+
+def test_one_soft_target_in_the_last_part_is_taken_as_it_is(monkeypatch):
+    monkeypatch.setattr(kernels, "ELEMENTS", 4)
+    scores = torch.linspace(-3, 3, 10).double().requires_grad_()
+    targets = torch.ones(10).double()
+    targets[9] = 0.999
+    found = []
+    for form in ("fused", "plain"):
+        with kernels.force(form):
+            loss = lossbook.binary_focal(scores, targets)
+        found.append((loss, torch.autograd.grad(loss.sum(), scores)[0]))
+    for fused, plain in zip(*found, strict=True):
+        torch.testing.assert_close(fused, plain)
+
+
+@pytest.mark.parametrize("key", ["binary_cross_entropy", "logistic"])
+def test_a_score_beyond_the_exponentials_costs_itself(key):
+    """e^200 is no number of float32."""
+    scores = torch.tensor([-200.0, 3.0, -200.0], requires_grad=True)
+    with kernels.force("fused"):
+        loss = CATALOGUE[key].fn(scores, torch.ones(3))
+    (gradient,) = torch.autograd.grad(loss.sum(), scores)
+    assert loss[::2].tolist() == [200.0, 200.0]
+    assert gradient[::2].tolist() == [-1.0, -1.0]
+
+
+@pytest.mark.parametrize("alpha", [0.25, 0.3, 1e-8, 1 - 1e-8, 0.0, 1.0])
+def test_the_weight_of_yes_and_that_of_no_are_exact(alpha):
+    scores, answers = torch.zeros(2), torch.tensor([1.0, 0.0])
+    found = []
+    with kernels.force("fused"):
+        for each in (alpha, None):
+            z = scores.clone().requires_grad_()
+            found.append(lossbook.binary_focal(z, answers, alpha=each).detach())
+    expected = found[1] * torch.tensor([alpha, 1 - alpha])
+    torch.testing.assert_close(found[0], expected, rtol=2e-7, atol=0)
+
+
 def test_an_unknown_form_is_refused():
     with (
         pytest.raises(
@@ -526,6 +609,40 @@ def test_an_unknown_form_is_refused():
         kernels.force("fast"),
     ):
         pass
+
+
+@pytest.mark.parametrize("form", [*PSI, "LogitAdjusted", *SURPLUS])
+@pytest.mark.parametrize("far", [300.0, -300.0, 45.0, -45.0])
+def test_large_logits_of_one_example_are_seen(form, far):
+    """Of one that is not among the few that are looked at before."""
+    logits, labels = batch(16, 20)
+    with torch.no_grad():
+        logits[1, :] += far
+        logits[2, labels[2]] += far
+        logits[3, 0] += far
+    found = []
+    for name in ("fused", "plain"):
+        with kernels.force(name):
+            loss = FORMS[form](logits, labels)
+        found.append((loss, torch.autograd.grad(loss.sum(), logits)[0]))
+    for fused, plain in zip(*found, strict=True):
+        torch.testing.assert_close(fused, plain)
+
+
+@pytest.mark.parametrize("offset", [0.0, 25.0, -25.0])
+def test_exponentials_that_are_not_shifted_lose_nothing(offset):
+    """In float32, beside float64."""
+    logits, labels = batch(64, 20)
+    logits = (2 * logits.detach().float() + offset).requires_grad_()
+    with kernels.force("fused"):
+        loss = lossbook.cross_entropy(logits, labels)
+    (gradient,) = torch.autograd.grad(loss.sum(), logits)
+    z = logits.detach().double().requires_grad_()
+    with kernels.force("plain"):
+        exact = lossbook.cross_entropy(z, labels)
+    (slope,) = torch.autograd.grad(exact.sum(), z)
+    torch.testing.assert_close(loss.double(), exact, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(gradient.double(), slope, rtol=3e-6, atol=1e-20)
 
 
 @pytest.mark.parametrize("form", ["plain", "fused"])

@@ -43,8 +43,8 @@ def squared_emd(logits: Logits, targets: Targets) -> PerExample:
 
 
 def slope(surplus: Tensor) -> Tensor:
-    """Return the derivative of the square."""
-    return 2 * surplus
+    """Write the derivative of the square over the surpluses."""
+    return surplus.mul_(2)
 
 
 def squared_emd_ref(

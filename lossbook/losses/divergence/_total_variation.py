@@ -46,8 +46,8 @@ def total_variation(logits: Logits, targets: Targets) -> PerExample:
 
 
 def slope(surplus: Tensor) -> Tensor:
-    """Return 1 where there is too much, else 0."""
-    return torch.gt(surplus, 0, out=torch.empty_like(surplus))
+    """Write 1 where there is too much, else 0, over the surpluses."""
+    return torch.gt(surplus, 0, out=surplus)
 
 
 def total_variation_ref(

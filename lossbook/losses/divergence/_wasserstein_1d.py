@@ -41,7 +41,7 @@ def wasserstein_1d(logits: Logits, targets: Targets) -> PerExample:
     >>> wasserstein_1d(torch.zeros(1, 3), torch.tensor([[0.0, 0.0, 1.0]]))
     tensor([1.])
     """
-    return surplus_loss(logits, targets, torch.abs, torch.sign, ordered=True)
+    return surplus_loss(logits, targets, torch.abs, torch.Tensor.sign_, ordered=True)
 
 
 def wasserstein_1d_ref(

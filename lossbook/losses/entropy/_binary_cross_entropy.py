@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lossbook.card import Formula, LossCard, Properties
-from lossbook.ops import binary_loss, log_sigmoids, mixed_log, softplus
+from lossbook.ops import binary_loss, log_sigmoids, mixed_log, softplus_finite
 from lossbook.shapes import NpPerExample, NpScores, PerExample, Probabilities, Scores
 
 
@@ -48,7 +48,8 @@ def at_once(
 
     No term is lost: what is kept back is at most half.
     """
-    softplus(wrong, out=out)
+    if not softplus_finite(wrong, out):
+        return False
     if kept_back is None:
         wrong.sigmoid_()
     else:

@@ -14,7 +14,7 @@ from lossbook.ops import (
     mixed_log,
     power,
     raised,
-    softplus,
+    softplus_finite,
     times_log,
 )
 from lossbook.shapes import (
@@ -93,21 +93,25 @@ def at_once(
     alpha: float | None,
 ) -> bool:
     """Write -weight (1 - p)^gamma log p to `out`, its slope over the log-odds."""
-    if kept_back is not None:
+    if kept_back is not None or not softplus_finite(wrong, out):
         return False
-    softplus(wrong, out=out)
     not_p = wrong.sigmoid_()
-    pull = torch.sub(1, not_p).mul_(out)
+    pull = torch.addcmul(out, not_p, out, value=-1)  # p times the loss
     weight = raised(not_p, gamma)
     not_p.add_(pull, alpha=gamma)
     if alpha is not None:
-        no = 1 - alpha
-        # At "yes" exactly alpha: no - no + alpha.
-        yes = torch.mul(right, -no, out=pull).add_(no).add_(right, alpha=alpha)
-        weight.mul_(yes)
+        weight.mul_(_between(1 - alpha, alpha, right, pull))
     out.mul_(weight)
     wrong.mul_(weight)
     return True
+
+
+def _between(no: float, yes: float, right: Tensor, out: Tensor) -> Tensor:
+    """Write `no` at 0 and `yes` at 1, both to the last digit."""
+    start = out.new_tensor(no)
+    if start + (yes - no) == out.new_tensor(yes):
+        return torch.add(start, right, alpha=yes - no, out=out)
+    return torch.mul(right, -no, out=out).add_(no).add_(right, alpha=yes)
 
 
 def _pull(margin: Tensor, gamma: float) -> Tensor:

@@ -3,11 +3,11 @@
 import math
 
 import numpy as np
+from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from lossbook import validate
 from lossbook.card import Formula, LossCard, Properties
-from lossbook.ops import upcast
+from lossbook.ops import margin_loss, softplus_finite
 from lossbook.shapes import NpPerExample, NpScores, NpSigns, PerExample, Scores, Signs
 
 
@@ -31,8 +31,25 @@ def logistic(scores: Scores, signs: Signs) -> PerExample:
     >>> logistic(torch.tensor([2.0, -2.0]), torch.tensor([1, 1]))
     tensor([0.1269, 2.1269])
     """
-    validate.scores_and_signs(scores, signs)
-    return validate.explain_nan("scores", scores, -logsigmoid(upcast(scores) * signs))
+    return margin_loss(scores, signs, value, slope, at_once)
+
+
+def value(margin: Tensor) -> Tensor:
+    """Return log(1 + exp(-m))."""
+    return -logsigmoid(margin)
+
+
+def slope(margin: Tensor) -> Tensor:
+    """Return minus the probability of the wrong class."""
+    return -(-margin).sigmoid()
+
+
+def at_once(wrong: Tensor, right: Tensor, kept_back: None, out: Tensor) -> bool:
+    """Write log(1 + e^wrong) to `out`, its slope over the log-odds `wrong`."""
+    if not softplus_finite(wrong, out):
+        return False
+    wrong.sigmoid_()
+    return True
 
 
 def logistic_ref(scores: NpScores, signs: NpSigns) -> tuple[NpPerExample, NpScores]:

@@ -3,11 +3,11 @@
 import math
 
 import numpy as np
+import torch
 from torch import Tensor
-from torch.nn.functional import relu
 
 from lossbook.card import LossCard, Properties
-from lossbook.ops import below, rival_sum
+from lossbook.ops import rival_sum
 from lossbook.shapes import Labels, Logits, NpLabels, NpLogits, NpPerExample, PerExample
 
 
@@ -36,14 +36,14 @@ def weston_watkins(logits: Logits, labels: Labels) -> PerExample:
     return rival_sum(logits, labels, value, slope)
 
 
-def value(margin: Tensor) -> Tensor:
-    """Return max(0, 1 - m)."""
-    return relu(1 - margin)
+def value(lead: Tensor) -> Tensor:
+    """Write max(0, 1 + lead) over the leads of rivals."""
+    return lead.add_(1).relu_()
 
 
-def slope(margin: Tensor) -> Tensor:
-    """Return -1 below the margin 1, else 0."""
-    return -below(margin, 1)
+def slope(loss: Tensor) -> Tensor:
+    """Write 1 over each loss above 0."""
+    return torch.gt(loss, 0, out=loss)
 
 
 def weston_watkins_ref(
