@@ -28,3 +28,9 @@ def test_every_kind_of_loss_is_covered():
 
 def test_checks_name_kinds_that_exist():
     assert all(set(one.kinds) <= set(KINDS) for one in check.CHECKS.values())
+
+
+def test_the_checks_of_torchs_machinery_can_be_left_out():
+    card = CATALOGUE["focal"]
+    every, fewer = check.applicable(card), check.applicable(card, machinery=False)
+    assert {one.name for one in every if one not in fewer} == {"transforms", "compiles"}
