@@ -127,7 +127,7 @@ def usable(scores: Tensor, truth: Tensor, *params: Any, least: int = LARGE) -> b
     )
 
 
-def _large(values: Tensor) -> bool:
+def is_large(values: Tensor) -> bool:
     """Return whether what saves time a value is worth some time a call."""
     return values.numel() >= LARGE or bool(_forced)
 
@@ -199,7 +199,7 @@ def _rows(
     n, classes = logits.shape
     size = max(1, BLOCK // (form.arrays * classes))
     long = n if gradient else min(size, n)  # without gradient, room for one block
-    few = classes < FEW and _large(logits)
+    few = classes < FEW and is_large(logits)
     buffer = logits.new_empty((classes, long) if few else (long, classes))
     axis = 0 if few else 1
 
@@ -238,7 +238,9 @@ def _with_graph(
     return gradient
 
 
-def psi_rows(psi: Scalar, factor: Scalar, bias: Tensor | None = None) -> Rows:
+def psi_rows(
+    psi: Scalar, factor: Scalar, bias: Tensor | None = None, large: bool = True
+) -> Rows:
     """psi(p_y), of logits to which each class's bias is added.
 
     The gradient is g(p_y) (p - e_y): the others' exponentials, minus their sum at the
@@ -246,10 +248,11 @@ def psi_rows(psi: Scalar, factor: Scalar, bias: Tensor | None = None) -> Rows:
     """
     weight = None
     if bias is not None:
-        bias = bias - bias.amax()
-        # A moderate bias multiplies the exponentials.
-        if -bias.amin() < -FLOOR[bias.dtype] / 3:
-            weight = bias.exp()
+        if large:  # else adding takes fewer calls
+            bias = bias - bias.amax()
+            # A moderate bias multiplies the exponentials.
+            if -bias.amin() < -FLOOR[bias.dtype] / 3:
+                weight = bias.exp()
         bias = BASE.nat * bias
 
     def of_others(out: Tensor, y: Tensor, axis: int) -> Tensor:
@@ -277,7 +280,9 @@ def psi_rows(psi: Scalar, factor: Scalar, bias: Tensor | None = None) -> Rows:
             out *= weight.unsqueeze(1 - axis)
             z_y += bias[y]
         others = of_others(out, y, axis)
-        margin = z_y.sub(BASE.log(others)).div_(BASE.nat)
+        margin = z_y.sub(BASE.log(others))
+        if BASE.nat != 1:
+            margin /= BASE.nat
         return margin, others + BASE.power_(z_y)
 
     def finish(margin: Tensor, total: Tensor) -> tuple[Tensor, Tensor]:
@@ -331,10 +336,9 @@ def surplus_block(
     loss = value(surplus).sum(axis, keepdim=True)
     pull = slope(surplus)
     if ordered:  # p_k stands in the sums after k: in all, less those up to k
-        pull.cumsum_(axis)
-        p *= torch.sub((p * pull).sum(axis, keepdim=True), pull, out=pull)
-    else:
-        p *= pull.sub_((p * pull).sum(axis, keepdim=True))
+        pull.cumsum_(axis).neg_()
+    mean = pull.mul_(p).sum(axis, keepdim=True)
+    torch.addcmul(pull, p, mean, value=-1, out=out)
     return (loss,)
 
 
@@ -551,7 +555,7 @@ def exponents(z: Tensor, out: Tensor, axis: int) -> Tensor:
     top = z.amax(axis, keepdim=True)
     if BASE.nat == 1:
         return torch.sub(z, top, out=out)
-    if not _large(z) or top.abs().amax() > NEAR:
+    if not is_large(z) or top.abs().amax() > NEAR:
         return torch.sub(z, top, out=out).mul_(BASE.nat)
     return torch.add(-BASE.nat * top, z, alpha=BASE.nat, out=out)  # in one pass
 
@@ -562,7 +566,7 @@ def unshifted(z: Tensor, out: Tensor) -> bool:
     The largest logit need not be found and subtracted then. It looks at few of them:
     whether the sums are `moderate` is seen afterwards.
     """
-    if BASE.nat != 1 or z is out or not _large(z):
+    if BASE.nat != 1 or z is out or not is_large(z):
         return False
     low, high = torch.aminmax(z[::8])
     limit = math.log(WIDE)

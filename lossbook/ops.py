@@ -225,7 +225,7 @@ def psi_loss(
         return psi_(*log_sigmoids(margin))
 
     def form() -> kernels.Rows:
-        return kernels.psi_rows(psi_, factor_, bias)
+        return kernels.psi_rows(psi_, factor_, bias, kernels.is_large(z))
 
     # One bias for all examples, no gradient in it: else it is a parameter.
     fixed = bias is None or (bias.ndim == 1 and not bias.requires_grad)

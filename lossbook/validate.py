@@ -239,7 +239,8 @@ def explain_nan(name: str, values: Tensor, result: Tensor) -> Tensor:
     """
     if not values_visible(values, result) or not result.numel():
         return result
-    if not result.detach().amax().isnan():  # nan is larger than any number
+    largest = result.detach().amax().item()  # nan is larger than any number
+    if largest == largest:
         return result
     bad = values.isnan() | (values == torch.inf)
     if bad.any():

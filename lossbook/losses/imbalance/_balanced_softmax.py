@@ -52,7 +52,7 @@ class BalancedSoftmax:
             ValueError: for labels outside of the classes, logits that are nan, or
                 another number of classes than counts.
         """
-        validate.logits_and_labels(logits, labels)
+        validate.logits_and_labels(logits, labels, values=False)
         validate.has_classes(logits, len(self.counts), "counts")
         offset = self.counts.log().to(upcast(logits))
         return psi_loss(logits, labels, psi, factor, bias=offset)

@@ -64,7 +64,7 @@ class LogitAdjusted:
             ValueError: for labels outside of the classes, logits that are nan, or
                 another number of classes than counts.
         """
-        validate.logits_and_labels(logits, labels)
+        validate.logits_and_labels(logits, labels, values=False)
         validate.has_classes(logits, len(self.counts), "counts")
         log_prior = (self.counts / self.counts.sum()).log().to(upcast(logits))
         offset = over_classes(self.tau) * log_prior
