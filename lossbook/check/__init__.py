@@ -9,7 +9,8 @@ are the verification cells of the chapters; they work as well on a loss of your 
 >>> check.reference(CATALOGUE["focal"])
 holds: value and gradient equal the reference within 1e-09, over 12 settings
 
-`CHECKS` lists all of them, `applicable(card)` those for a card's kind.
+`CHECKS` lists all of them, `applicable(card)` those for a card's kind. Those named in
+`MACHINERY` ask whether torch's own machinery takes the loss, and take seconds.
 
 To check a loss of your own, write it twice, in numpy with the gradient by hand:
 
@@ -74,6 +75,7 @@ and a copy needs a function that stands in a module, where pickle finds it.
 
 from lossbook.check._calls import (
     CHECKS,
+    MACHINERY,
     Check,
     applicable,
     batch_permutation,
@@ -103,6 +105,7 @@ from lossbook.check._torch import autocast, compiles, copies, device, transforms
 
 __all__ = [
     "CHECKS",
+    "MACHINERY",
     "PROPERTIES",
     "Check",
     "applicable",
