@@ -520,6 +520,20 @@ def test_a_ruled_out_answer_leaves_the_others_their_slopes():
     assert found[0][1][0] == 0
 
 
+def test_an_infinite_loss_leaves_the_others_their_slopes():
+    scores = torch.tensor([-torch.inf, 0.3, 2.0, -1.0], dtype=torch.float64)
+    signs, found = torch.tensor([1.0, 1.0, -1.0, -1.0], dtype=torch.float64), []
+    for form in ("fused", "plain"):
+        f = scores.clone().requires_grad_()
+        with kernels.force(form):
+            loss = lossbook.logistic(f, signs)
+        (gradient,) = torch.autograd.grad(loss.sum(), f)
+        found.append((loss.detach(), gradient))
+    torch.testing.assert_close(*found, rtol=1e-12, atol=0)
+    assert found[0][0][0] == torch.inf
+    assert found[0][1][0] == -1
+
+
 def test_targets_near_0_and_1_keep_their_digits():
     scores = torch.linspace(-30, 30, 121)[:, None].expand(-1, 4)
     targets = torch.tensor([1e-6, 0.5, 0.75, 1 - 2**-20]).expand(121, -1)
