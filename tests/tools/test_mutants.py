@@ -13,10 +13,10 @@ from tools.mutants import Report, Trial
 from tools.paths import ROOT
 from tools.slips import Slip
 
-LOGISTIC = "lossbook.losses.margins._logistic"
+TANGENT = "lossbook.losses.margins._tangent"
 
 SLIP = Slip(1, "loss", "a -> b")
-NO_CHANGE = compile(f"from {LOGISTIC} import CARD", "<mutant>", "exec")
+NO_CHANGE = compile(f"from {TANGENT} import CARD", "<mutant>", "exec")
 
 FUNCTION = """
 def loss(logits, labels, *, gamma=2.0):
@@ -131,8 +131,8 @@ def test_one_slip_is_planted_at_a_time():
 
 
 def test_every_slip_in_a_sample_is_seen():
-    excluded = mutants.exclusions()[mutants.file_of(LOGISTIC)]
-    report = mutants.examine(LOGISTIC, excluded)
+    excluded = mutants.exclusions()[mutants.file_of(TANGENT)]
+    report = mutants.examine(TANGENT, excluded)
     assert report.killed == report.planted > 20
     assert not report.survivors
     assert mutants.summarize([report]) == 0
@@ -147,7 +147,7 @@ def no_tests(monkeypatch):
 @pytest.mark.usefixtures("no_tests")
 def test_without_checks_all_survive(monkeypatch, capsys):
     monkeypatch.setattr(check, "applicable", lambda card: [])
-    report = mutants.examine(LOGISTIC)
+    report = mutants.examine(TANGENT)
     assert report.killed == 0
     assert len(report.survivors) == report.planted > 20
     assert mutants.summarize([report]) == 1
@@ -157,7 +157,7 @@ def test_without_checks_all_survive(monkeypatch, capsys):
 
 @pytest.mark.parametrize(
     ("module", "forms"),
-    [(LOGISTIC, {"plain"}), ("lossbook.losses.noise._mae", {"plain", "fused"})],
+    [(TANGENT, {"plain"}), ("lossbook.losses.noise._mae", {"plain", "fused"})],
 )
 def test_both_forms_are_checked_where_there_are_two(module, forms):
     trial = Trial(module, checks=[check.CHECKS["reference"]])
@@ -167,14 +167,14 @@ def test_both_forms_are_checked_where_there_are_two(module, forms):
 
 @pytest.fixture
 def own_tests(tmp_path, monkeypatch):
-    """A checkout with one test, of logistic at 0."""
+    """A checkout with one test, of the tangent loss at 0."""
     (tmp_path / "tests/losses").mkdir(parents=True)
     (tmp_path / "tests/losses/test_margins.py").write_text(
-        "import math, torch\n"
-        "from lossbook import logistic\n"
+        "import torch\n"
+        "from lossbook import tangent\n"
         "def test_it():\n"
-        "    loss = logistic(torch.zeros(1), torch.ones(1))\n"
-        "    assert abs(loss.item() - math.log(2)) < 1e-6\n"
+        "    loss = tangent(torch.zeros(1), torch.ones(1))\n"
+        "    assert abs(loss.item() - 1) < 1e-6\n"
     )
     monkeypatch.setattr(mutants, "ROOT", tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
@@ -188,10 +188,10 @@ def own_tests(tmp_path, monkeypatch):
     ("written", "seen"), [("upcast(scores)", False), ("1 + upcast(scores)", True)]
 )
 def test_the_tests_of_a_loss_see_what_no_check_does(written, seen):
-    source = Path(importlib.import_module(LOGISTIC).__file__).read_text()
+    source = Path(importlib.import_module(TANGENT).__file__).read_text()
     assert "upcast(scores)" in source
     changed = source.replace("upcast(scores)", f"({written})")
-    assert Trial(LOGISTIC, checks=[]).killed_by_tests(changed) is seen
+    assert Trial(TANGENT, checks=[]).killed_by_tests(changed) is seen
 
 
 @pytest.mark.slow
@@ -200,17 +200,17 @@ def test_tests_that_fail_anyway_see_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(mutants, "file_of", lambda module: module)
     monkeypatch.setattr(check, "applicable", lambda card: [])
     monkeypatch.setattr(Trial, "slips", lambda self: iter([(SLIP, NO_CHANGE)]))
-    text = "def test_it(): assert not 'logistic'"
+    text = "def test_it(): assert not 'tangent'"
     (tmp_path / "tests/losses/test_margins.py").write_text(text)
-    report = mutants.examine(LOGISTIC)
+    report = mutants.examine(TANGENT)
     assert report.survivors == [SLIP]
     assert report.problems == ["its tests refuse the loss as it is"]
 
 
 def test_a_module_that_cannot_be_imported_is_seen():
-    trial = Trial(LOGISTIC, checks=[])
+    trial = Trial(TANGENT, checks=[])
     broken = compile("1 / 0", "<mutant>", "exec")
-    assert trial.killed_by(broken, "logistic") == "its import"
+    assert trial.killed_by(broken, "tangent") == "its import"
 
 
 @pytest.mark.parametrize(
@@ -219,24 +219,24 @@ def test_a_module_that_cannot_be_imported_is_seen():
 def test_a_cut_where_no_graph_is_is_no_slip(cut, outcome):
     source = f"""
 from dataclasses import replace
-from {LOGISTIC} import CARD as ORIGINAL
+from {TANGENT} import CARD as ORIGINAL
 
 def loss(scores, signs):
     return ORIGINAL.fn(scores, signs) + 0 * detached({cut})
 
 CARD = replace(ORIGINAL, fn=loss)
 """
-    trial = Trial(LOGISTIC, checks=[check.CHECKS["reference"]])
+    trial = Trial(TANGENT, checks=[check.CHECKS["reference"]])
     code = compile(source, "<mutant>", "exec")
     assert trial.killed_by(code, "loss") == outcome
 
 
 def test_a_mutant_without_end_is_stopped(monkeypatch):
     monkeypatch.setattr(mutants, "SLOW", 0.05)
-    trial = Trial(LOGISTIC, checks=[])
+    trial = Trial(TANGENT, checks=[])
     endless = compile("while True: pass", "<mutant>", "exec")
     start = time.perf_counter()
-    assert trial.killed_by(endless, "logistic") == "the clock"
+    assert trial.killed_by(endless, "tangent") == "the clock"
     assert time.perf_counter() - start < 30
 
 
@@ -246,7 +246,7 @@ def test_a_loss_that_fails_as_it_is_is_a_problem(monkeypatch, capsys):
 
     always = check.Check(refuse, check.CHECKS["reference"].kinds)
     monkeypatch.setattr(check, "applicable", lambda card: [always])
-    report = mutants.examine(LOGISTIC)
+    report = mutants.examine(TANGENT)
     assert "refuse (fused) refuses the loss: ValueError" in report.line()
     assert mutants.summarize([report]) == 1
     assert "ValueError: so it is" in capsys.readouterr().out
@@ -255,11 +255,11 @@ def test_a_loss_that_fails_as_it_is_is_a_problem(monkeypatch, capsys):
 @pytest.mark.usefixtures("no_tests")
 def test_an_exclusion_that_fits_nothing_is_a_problem(monkeypatch):
     monkeypatch.setattr(check, "applicable", lambda card: [])
-    first = next(iter(Trial(LOGISTIC).slips()))[0].text
-    report = mutants.examine(LOGISTIC, [first, "logistic: gone -> away"])
+    first = next(iter(Trial(TANGENT).slips()))[0].text
+    report = mutants.examine(TANGENT, [first, "tangent: gone -> away"])
     assert report.excluded == 1
     assert report.problems == [
-        "mutants.toml excludes what is not planted: logistic: gone -> away"
+        "mutants.toml excludes what is not planted: tangent: gone -> away"
     ]
 
 
