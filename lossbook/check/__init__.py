@@ -10,7 +10,7 @@ are the verification cells of the chapters; they work as well on a loss of your 
 holds: value and gradient equal the reference within 1e-09, over 12 settings
 
 `CHECKS` lists all of them, `applicable(card)` those for a card's kind. Those named in
-`MACHINERY` ask whether torch's own machinery takes the loss, and take seconds.
+`MACHINERY` ask whether torch's own machinery takes the loss.
 
 To check a loss of your own, write it twice, in numpy with the gradient by hand:
 

@@ -53,7 +53,7 @@ def applicable(card: LossCard, *, machinery: bool = True) -> list[Check]:
     Args:
         card: of the loss to check.
         machinery: also the two that ask whether torch's own machinery takes the loss,
-            `transforms` and `compiles`. They take seconds; all others look at numbers.
+            `transforms` and `compiles`.
     """
     covered = [check for check in CHECKS.values() if card.kind in check.kinds]
     return [each for each in covered if machinery or each.name not in MACHINERY]
