@@ -7,6 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from lossbook import kernels
 from lossbook import validate as checks
 from lossbook.card import Kind
 from lossbook.losses import card_of
@@ -15,6 +16,7 @@ from lossbook.modes import values_visible
 Reduction = Literal["mean", "sum", "none"]
 REDUCTIONS: tuple[Reduction, ...] = ("mean", "sum", "none")
 WITH_CLASSES: tuple[Kind, ...] = ("labels", "targets", "cosine")
+ELEMENTWISE: tuple[Kind, ...] = ("margin", "binary")
 WITH_LABELS: tuple[Kind, ...] = ("labels", "cosine")
 
 
@@ -100,7 +102,14 @@ class Criterion(nn.Module):
             outputs = outputs.where(keep[..., None], 0.0)
         if self.validate:
             _check_values(self.kind, outputs, truth)
-        loss = self.loss(outputs, truth, **{n: getattr(self, n) for n in self.names})
+        params = {name: getattr(self, name) for name in self.names}
+        if self._needs_sum(outputs, truth, sample_weight):
+            with kernels.summed() as counts:
+                loss = self.loss(outputs, truth, **params)
+            if counts:
+                return loss / counts[0] if self.reduction == "mean" else loss
+        else:
+            loss = self.loss(outputs, truth, **params)
         weight = self._weight(loss, truth, keep, sample_weight)
         return self._reduce(loss, weight)
 
@@ -137,6 +146,18 @@ class Criterion(nn.Module):
         if values_visible(keep) and bool(keep.all()):
             return None
         return keep
+
+    def _needs_sum(
+        self, outputs: Tensor, truth: Tensor, sample_weight: Tensor | None
+    ) -> bool:
+        """Return whether losses of one number each are wanted as their sum alone."""
+        return (
+            self.kind in ELEMENTWISE
+            and self.reduction != "none"
+            and sample_weight is None
+            and all(isinstance(each, Tensor) for each in (outputs, truth))
+            and values_visible(outputs, truth)
+        )
 
     def _weight(
         self,

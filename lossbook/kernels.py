@@ -18,6 +18,7 @@ import math
 import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -26,6 +27,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from lossbook import validate
 from lossbook.modes import forward_mode, values_visible
 from lossbook.shapes import Parameter
 
@@ -42,7 +44,7 @@ Plain = Callable[[Tensor, Tensor], Tensor]
 LARGE = 2**13  # values; below, a call takes as long as its numbers
 MIDDLE = 2**11  # values; below, the plain form of no loss is slower
 BLOCK = 2**19  # logits a row block: 2 MiB in float32
-ELEMENTS = 2**16  # values an elementwise block
+ELEMENTS = 2**17  # values an elementwise block
 FEW = 16  # classes; below, torch is fast along the examples only
 NEAR = 16  # logits up to this size lose nothing in a multiplication
 WIDE = 1e17  # sums of exponentials up to this, and down to its inverse, lose nothing
@@ -108,6 +110,42 @@ def force(form: Literal["fused", "plain"]) -> Iterator[None]:
         _forced.pop()
 
 
+_counts: ContextVar[list[int] | None] = ContextVar("counts", default=None)
+
+
+@contextmanager
+def summed() -> Iterator[list[int]]:
+    """Let a loss of one number each return the sum of them, where it is fused.
+
+    The losses themselves are not kept then, which saves memory and time. What it gives
+    holds, after that, of how many numbers the sum is; it stays empty where the loss
+    returned each of them as usual. For one call of one loss.
+
+    >>> with summed() as counts:
+    ...     pass
+    >>> counts
+    []
+    """
+    counts: list[int] = []
+    token = _counts.set(counts)
+    try:
+        yield counts
+    finally:
+        _counts.reset(token)
+
+
+def counted(scores: Tensor) -> bool:
+    """Return whether the sum of the losses is asked for; note how many there are.
+
+    >>> counted(torch.zeros(2))
+    False
+    """
+    counts = _counts.get()
+    if counts is not None:
+        counts.append(scores.numel())
+    return counts is not None
+
+
 def usable(scores: Tensor, truth: Tensor, *params: Any, least: int = LARGE) -> bool:
     """Return whether the fused form may serve this call, of `least` values on.
 
@@ -151,10 +189,15 @@ class Rows(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """What the backward pass of a row loss needs: gradient = buffer * factor."""
+    """What the backward pass of a row loss needs: gradient = buffer * factor.
 
-    buffer: Tensor  # (N, C); few classes lie one behind the other in memory
+    Of a large batch the buffer is scaled for the mean already: it is the gradient where
+    each upstream gradient is `share`, one divided by the number of rows.
+    """
+
+    buffer: Tensor  # (N, C)
     factor: Tensor | None  # (N,)
+    share: Tensor | None  # ()
 
 
 class RowLoss(torch.autograd.Function):
@@ -184,12 +227,14 @@ class RowLoss(torch.autograd.Function):
         if kept is None:
             _, kept = _rows(logits, truth, form, True)
         scale = upstream[0]
+        if kept.share is not None:
+            low, high = torch.aminmax(scale)
+            if low == kept.share and high == kept.share:
+                return kept.buffer, None, None, None
+            scale = scale / kept.share
         if kept.factor is not None:
             scale = kept.factor * scale
-        gradient = kept.buffer.mul_(scale[:, None])
-        if not gradient.is_contiguous():
-            gradient = _transposed(gradient.t(), gradient.new_empty(logits.shape))
-        return gradient, None, None, None
+        return kept.buffer.mul_(scale.unsqueeze(1)), None, None, None
 
 
 def _rows(
@@ -197,29 +242,40 @@ def _rows(
 ) -> tuple[Tensor, Kept | None]:
     """Return the loss of each row and, if wanted, what makes its gradient."""
     n, classes = logits.shape
-    size = max(1, BLOCK // (form.arrays * classes))
-    long = n if gradient else min(size, n)  # without gradient, room for one block
-    few = classes < FEW and is_large(logits)
-    buffer = logits.new_empty((classes, long) if few else (long, classes))
+    size = min(n, max(1, BLOCK // (form.arrays * classes)))
+    large = is_large(logits) or n > size
+    few = classes < FEW and large
+    buffer = logits.new_empty((n if gradient else size, classes))
+    # Few classes lie one behind the other in memory, block by block.
+    room = logits.new_empty((classes, size)) if few else buffer
     axis = 0 if few else 1
+    share = logits.new_ones(()) / n if gradient and large else None
 
-    def sums(z: Tensor, y: Tensor, out: Tensor) -> tuple[Tensor, ...]:
+    def of_block(z: Tensor, y: Tensor, out: Tensor) -> tuple[Tensor, Tensor | None]:
+        work = out
         if few:
-            z, y = _transposed(z, out), y.t().contiguous()
-        return form.block(z, y, out, axis)
+            z = work = _transposed(z, room[:, : len(z)])
+            y = y.t().contiguous()
+        sums = form.block(z, y, work, axis)
+        loss, factor = form.finish(*[each.view(-1) for each in sums])
+        if share is not None:
+            work *= share if factor is None else (factor * share).unsqueeze(axis)
+        if few and gradient:
+            _transposed(work, out)
+        return loss, factor
 
     if n <= size:
-        found = sums(logits, truth, buffer)
+        loss, factor = of_block(logits, truth, buffer)
     else:
-        blocks = []
+        losses = []
         for start in range(0, n, size):
-            part = slice(start, min(start + size, n))
-            room = part if gradient else slice(part.stop - start)
-            out = buffer[:, room] if few else buffer[room]
-            blocks.append(sums(logits[part], truth[part], out))
-        found = tuple(torch.cat(each, 1 - axis) for each in zip(*blocks, strict=True))
-    loss, factor = form.finish(*[each.view(n) for each in found])
-    return loss, Kept(buffer.t() if few else buffer, factor) if gradient else None
+            z, y = logits[start : start + size], truth[start : start + size]
+            out = buffer[start : start + size] if gradient else buffer[: len(z)]
+            losses.append(of_block(z, y, out)[0])
+        loss, factor = torch.cat(losses), None
+    if not gradient:
+        return loss, None
+    return loss, Kept(buffer, factor if share is None else None, share)
 
 
 def _transposed(x: Tensor, out: Tensor) -> Tensor:
@@ -246,6 +302,7 @@ def psi_rows(
     The gradient is g(p_y) (p - e_y): the others' exponentials, minus their sum at the
     label, times g(p_y) over the sum of all.
     """
+    base = BASE if large else NATURAL
     weight = None
     if bias is not None:
         if large:  # else adding takes fewer calls
@@ -253,7 +310,8 @@ def psi_rows(
             # A moderate bias multiplies the exponentials.
             if -bias.amin() < -FLOOR[bias.dtype] / 3:
                 weight = bias.exp()
-        bias = BASE.nat * bias
+        if base.nat != 1:
+            bias = base.nat * bias
 
     def of_others(out: Tensor, y: Tensor, axis: int) -> Tensor:
         # The others' mass is summed, never subtracted from 1: its log stays right
@@ -264,26 +322,26 @@ def psi_rows(
 
     def block(z: Tensor, labels: Tensor, out: Tensor, axis: int) -> tuple[Tensor, ...]:
         y = labels.unsqueeze(axis)
-        if (bias is None or weight is not None) and unshifted(z, out):
+        if (bias is None or weight is not None) and one_shift(z, out):
             if weight is not None:
                 out *= weight.unsqueeze(1 - axis)
             label, others = out.gather(axis, y), of_others(out, y, axis)
             if moderate(label, others):
                 return (label / others).log_(), label + others
-        exponents(z, out, axis)
+        exponents(z, out, axis, base)
         if bias is not None and weight is None:
             out += bias.unsqueeze(1 - axis)
             out -= out.amax(axis, keepdim=True)
         z_y = out.gather(axis, y)
-        power_(out)
+        power_(out, base)
         if bias is not None and weight is not None:
             out *= weight.unsqueeze(1 - axis)
             z_y += bias[y]
         others = of_others(out, y, axis)
-        margin = z_y.sub(BASE.log(others))
-        if BASE.nat != 1:
-            margin /= BASE.nat
-        return margin, others + BASE.power_(z_y)
+        margin = z_y.sub(base.log(others))
+        if base.nat != 1:
+            margin /= base.nat
+        return margin, others + base.power_(z_y)
 
     def finish(margin: Tensor, total: Tensor) -> tuple[Tensor, Tensor]:
         log_p, log_not_p = logsigmoid(margin), logsigmoid(-margin)
@@ -293,77 +351,155 @@ def psi_rows(
 
 
 def soft_block(
-    z: Tensor, targets: Tensor, out: Tensor, axis: int
+    z: Tensor, targets: Tensor, out: Tensor, axis: int, *, room: float
 ) -> tuple[Tensor, ...]:
-    """Minus the sum of q log p; the gradient is p - q, p times the sum of q."""
+    """Minus the sum of q log p; the gradient is p - q, p times the sum of q.
+
+    Targets whose sums are further from 1 than `room` are refused.
+    """
+    mass = targets.sum(axis, keepdim=True)
+    validate.simplex(targets.amin(), mass, room)
     exponents(z, out, axis)
     score = (targets * out).sum(axis, keepdim=True)
     if score.isnan().any():  # a class with target 0 is ruled out
         score = times_log(targets, out).sum(axis, keepdim=True)
     total = power_(out).sum(axis, keepdim=True)
-    mass = targets.sum(axis, keepdim=True)
     out.mul_(mass / total).sub_(targets)
     return ((mass * BASE.log(total) - score).div_(BASE.nat),)
 
 
 def surplus_block(
     z: Tensor,
-    targets: Tensor,
+    truth: Tensor,
     out: Tensor,
     axis: int,
     *,
     value: Elementwise,
     slope: Elementwise,
-    ordered: bool,
+    ordered: bool = False,
+    room: float = 0.0,
 ) -> tuple[Tensor, ...]:
-    """The sum over the classes of value(p - q), or of value(cumulative p - q)."""
-    total = out.sum(axis, keepdim=True) if unshifted(z, out) else None
+    """The sum over the classes of value(p - q), or of value(cumulative p - q).
+
+    The truth is targets q or labels, whose q is not formed. Targets whose sums are
+    further from 1 than `room` are refused.
+    """
+    if truth.is_floating_point():
+        validate.simplex(truth.amin(), truth.sum(axis), room)
+    total = out.sum(axis, keepdim=True) if one_shift(z, out) else None
     if total is None or not moderate(total):
         total = power_(exponents(z, out, axis)).sum(axis, keepdim=True)
     p = out.div_(total)
     surplus = torch.empty_like(p)
-    if ordered:  # sum k is that of the classes before k
+    if not truth.is_floating_point():
+        y = truth.unsqueeze(axis)
+        p_y = p.gather(axis, y)
+        missed = p.scatter_(axis, y, 0.0).sum(axis, keepdim=True)
+        p.scatter_(axis, y, p_y)
+        surplus.copy_(p).scatter_(axis, y, -missed)  # 1 - p_y with all digits
+    elif ordered:  # sum k is that of the classes before k
         rest = z.shape[axis] - 1
         torch.sub(
             p.narrow(axis, 0, rest),
-            targets.narrow(axis, 0, rest),
+            truth.narrow(axis, 0, rest),
             out=surplus.narrow(axis, 1, rest),
         )
         surplus.narrow(axis, 0, 1).zero_()
         surplus.cumsum_(axis)
     else:
-        torch.sub(p, targets, out=surplus)
+        torch.sub(p, truth, out=surplus)
     loss = value(surplus).sum(axis, keepdim=True)
     pull = slope(surplus)
     if ordered:  # p_k stands in the sums after k: in all, less those up to k
         pull.cumsum_(axis).neg_()
     mean = pull.mul_(p).sum(axis, keepdim=True)
     torch.addcmul(pull, p, mean, value=-1, out=out)
+    if not truth.is_floating_point():  # no digits are lost in the sum of the others
+        others = out.scatter_(axis, y, 0.0).sum(axis, keepdim=True)
+        out.scatter_(axis, y, -others)
     return (loss,)
 
 
-def smoothed_block(
+def divergence_block(
+    z: Tensor,
+    targets: Tensor,
+    out: Tensor,
+    axis: int,
+    *,
+    temperature: Any,
+    room: float,
+) -> tuple[Tensor, ...]:
+    """T^2 KL(q_T || p_T), of targets and softmax, both softened at temperature T.
+
+    With x = log q / T and y = z / T, each less its largest, it is the mean of x - y
+    under q_T, less what normalizes them. The gradient is T (p_T - q_T). Targets whose
+    sums are further from 1 than `room` are refused.
+    """
+    validate.simplex(targets.amin(), targets.sum(axis), room)
+
+    def softened(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        # e^(x / T), the sum, and its logarithm, in which nothing near 0 is lost.
+        x.sub_(x.amax(axis, keepdim=True)).div_(temperature)
+        e = _exp(x, torch.empty_like(x))
+        sums = e.sum(axis, keepdim=True, dtype=torch.float64)
+        return e, sums.to(x.dtype), (sums - 1).log1p_()
+
+    # What is impossible adds nothing: its logarithm stays finite.
+    x = targets.log().clamp_(min=torch.finfo(targets.dtype).min / 4)
+    q, sum_q, log_q = softened(x)
+    p, sum_p, log_p = softened(out.copy_(z))
+    terms = x.sub_(out).mul_(q)
+    mean = terms.sum(axis, keepdim=True)
+    if mean.isnan().any():  # a class with target 0 is ruled out
+        mean = terms.masked_fill_(targets == 0, 0.0).sum(axis, keepdim=True)
+    torch.div(p, sum_p / temperature, out=out).sub_(q.div_(sum_q / temperature))
+    apart = (log_q - log_p).to(z.dtype)  # from all digits: both may be alike
+    return (temperature**2 * (mean / sum_q - apart),)
+
+
+def surprise_block(
     z: Tensor,
     labels: Tensor,
     out: Tensor,
     axis: int,
     *,
-    at_label: Any,
-    at_others: Any,
+    value: Elementwise,
+    slopes: Callable[[Tensor, Tensor], tuple[Any, Any]],
+    bounded: bool,
 ) -> tuple[Tensor, ...]:
-    """Cross-entropy against at_label at the label, at_others elsewhere; not formed."""
-    y = labels.unsqueeze(axis)
+    """A function of -log p_y and of the sum of -log p_k over the other classes.
+
+    `bounded`: of a class that is ruled out it is huge, not infinite.
+    """
+    y, rivals = labels.unsqueeze(axis), z.shape[axis] - 1
     exponents(z, out, axis)
     z_y = out.gather(axis, y)
-    score = at_label * z_y if at_label else torch.zeros_like(z_y)
-    if at_others:  # 0 times a class that is ruled out is 0
-        score += at_others * out.scatter_(axis, y, 0.0).sum(axis, keepdim=True)
+    rest = out.scatter_(axis, y, 0.0).sum(axis, keepdim=True)
+    if bounded and torch.minimum(rest, z_y).amin() == -math.inf:
+        least = ruled_out(z)
+        z_y.clamp_(min=least)
+        rest = out.clamp_(min=least).sum(axis, keepdim=True)
     others = power_(out).scatter_(axis, y, 0.0).sum(axis, keepdim=True)
-    total = others + BASE.power_(z_y)
-    out.div_(total).sub_(at_others)
-    # p_y - at_label, with nothing subtracted near 1.
-    out.scatter_(axis, y, (z.shape[axis] - 1) * at_others - others / total)
-    return ((BASE.log(total) - score).div_(BASE.nat),)
+    margin = (z_y - BASE.log(others)).div_(BASE.nat)
+    label = BASE.power_(z_y)
+    total = others + label
+    at_label = -logsigmoid(margin)
+    at_others = (rivals * BASE.log(total) - rest).div_(BASE.nat)
+    loss = value(at_label, at_others)
+    # The slope in -log p_y pulls by p - e_y, that in the other sum by the sum of all
+    # p - e_k of the others. Nothing is subtracted near 1.
+    own, other = slopes(at_label, at_others)
+    out.mul_((own + rivals * other) / total).sub_(other)
+    out.scatter_(axis, y, (rivals * other * label - own * others) / total)
+    return (loss,)
+
+
+def ruled_out(z: Tensor) -> float:
+    """Return what stands for the logit of a class that is ruled out.
+
+    The sum of all classes' -log p stays finite with it.
+    """
+    return torch.finfo(z.dtype).min / (8 * z.shape[-1])
 
 
 def rival_sum_block(
@@ -420,6 +556,7 @@ class Elements(NamedTuple):
     Args:
         value: Of (scores, truth).
         slope: Its derivative in the scores.
+        check: Of (scores, truth). It raises an error for truth that is not allowed.
         at_once: Both, of (log-odds of the wrong answer, the right answers 0 or 1, what
             targets keep back, out). It writes the loss to `out` and the slope in the
             log-odds over them, or returns False where it cannot, or not all are finite.
@@ -429,16 +566,21 @@ class Elements(NamedTuple):
 
     value: Elementwise
     slope: Elementwise
+    check: Callable[[Tensor, Tensor], None]
     at_once: Callable[[Tensor, Tensor, Tensor | None, Tensor], bool] | None = None
     signs: bool = False
+
+    def is_hard(self, s: Tensor, t: Tensor, room: Tensor) -> bool:
+        """Return whether the truth is 0 or 1, or a sign; refuse what is not allowed."""
+        if each_is("-1 or +1" if self.signs else "0 or 1", t, room):
+            return True
+        self.check(s, t)
+        return False
 
     def both(
         self, s: Tensor, t: Tensor, loss: Tensor, pull: Tensor, hard: bool
     ) -> bool:
-        """Write losses and slopes at once, or return False where that cannot be.
-
-        `hard` truth is known to be 0 or 1.
-        """
+        """Write losses and slopes at once, or return False where that cannot be."""
         if self.at_once is None:
             return False
         if self.signs:
@@ -459,7 +601,7 @@ class Elements(NamedTuple):
 
 
 class ElementLoss(torch.autograd.Function):
-    """One loss a number, of (N,) scores and (N,) truth.
+    """One loss a number, of (N,) scores and (N,) truth, or the sum of them all.
 
     The slope is formed in the backward pass, in the gradient itself, unless it falls
     out of the value.
@@ -467,69 +609,79 @@ class ElementLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, scores: Tensor, truth: Tensor, form: Elements, hard: bool
+        ctx: Any, scores: Tensor, truth: Tensor, form: Elements, total: bool
     ) -> tuple[Tensor, bool]:
         """Return value(scores, truth), and whether each is known to be finite.
 
-        Keep the slope if it has been formed.
+        Keep the slope if it has been formed, that of many numbers' sum as that of their
+        mean. Refuse truth that is not allowed.
         """
         ctx.save_for_backward(scores, truth)
-        ctx.form, ctx.kept, ctx.hard = form, None, hard
-        loss, spare, finite = torch.empty_like(scores), _spare(scores), True
+        ctx.form, ctx.kept, ctx.share, ctx.hard = form, None, None, []
+        losses = None if total else torch.empty_like(scores)
         if form.at_once is not None and scores.requires_grad:
             ctx.kept = torch.empty_like(scores)
+            if total and is_large(scores):
+                ctx.share = scores.new_ones(()) / len(scores)
+        room, spare, sums, finite = _spare(scores), _spare(scores), [], True
         for part in _parts(scores):
             s, t = scores[part], truth[part]
+            loss = room[: len(s)] if losses is None else losses[part]
             pull = spare[: len(s)] if ctx.kept is None else ctx.kept[part]
-            if form.both(s, t, loss[part], pull, hard):
-                continue
-            finite = False
-            loss[part] = form.value(s, t)
-            if ctx.kept is not None:
-                ctx.kept[part] = form.slope(s, t)
-        return loss, finite
+            ctx.hard.append(form.is_hard(s, t, loss))
+            if not form.both(s, t, loss, pull, ctx.hard[-1]):
+                finite = False
+                loss.copy_(form.value(s, t))
+                if ctx.kept is not None:
+                    pull.copy_(form.slope(s, t))
+            if ctx.share is not None:
+                pull *= ctx.share
+            if total:
+                sums.append(loss.sum())
+        return torch.stack(sums).sum() if losses is None else losses, finite
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         """Return slope(scores, truth) times upstream, with a graph where one is due."""
         form = ctx.form
         scores, truth = ctx.saved_tensors
+        scale = upstream[0].expand(scores.shape)  # each loss has that of their sum
         if torch.is_grad_enabled():
-            gradient = _with_graph(form.value, scores, truth, upstream[0])
+            gradient = _with_graph(form.value, scores, truth, scale)
             return gradient, None, None, None
         # What is kept is used up, so that a second backward pass forms it anew.
         kept, ctx.kept = ctx.kept, None
         if kept is not None:
-            return kept.mul_(upstream[0]), None, None, None
+            if ctx.share is None:
+                kept.mul_(scale)
+            elif upstream[0] != ctx.share:
+                kept.mul_(upstream[0] / ctx.share)
+            return kept, None, None, None
         gradient, spare = torch.empty_like(scores), _spare(scores)
-        for part in _parts(scores):
+        for part, hard in zip(_parts(scores), ctx.hard, strict=True):
             s, t, pull = scores[part], truth[part], gradient[part]
             # To the last digit the same in each pass.
-            done = form.both(s, t, spare[: len(s)], pull, ctx.hard)
+            done = form.both(s, t, spare[: len(s)], pull, hard)
             slope = pull if done else form.slope(s, t)
-            torch.mul(slope, upstream[0][part], out=pull)
+            torch.mul(slope, scale[part], out=pull)
         return gradient, None, None, None
 
 
-def each_is(allowed: Literal["0 or 1", "-1 or +1"], values: Tensor) -> bool:
-    """Return whether each value is allowed, to 1e-23.
+def each_is(
+    allowed: Literal["0 or 1", "-1 or +1"], values: Tensor, room: Tensor
+) -> bool:
+    """Return whether each value is allowed, to 1e-23; `room` is written over.
 
-    >>> each_is("0 or 1", torch.tensor([0.0, 1.0]))
+    >>> each_is("0 or 1", torch.tensor([0.0, 1.0]), torch.empty(2))
     True
-    >>> each_is("-1 or +1", torch.tensor([0.0, 1.0]))
+    >>> each_is("-1 or +1", torch.tensor([0.0, 1.0]), torch.empty(2))
     False
     """
-    flat = values.detach().reshape(-1)
-    spare = _spare(flat)
-    for part in _parts(flat):
-        x, rest = flat[part], spare[: len(flat[part])]
-        if allowed == "0 or 1":
-            torch.addcmul(x, x, x, value=-1, out=rest)
-        else:
-            torch.mul(x, x, out=rest).sub_(1)
-        if rest.dot(rest) != 0:
-            return False
-    return True
+    if allowed == "0 or 1":
+        torch.addcmul(values, values, values, value=-1, out=room)
+    else:
+        torch.mul(values, values, out=room).sub_(1)
+    return bool(room.dot(room) == 0)
 
 
 def _spare(values: Tensor) -> Tensor:
@@ -545,35 +697,42 @@ def _parts(values: Tensor) -> Iterator[slice]:
 # --- scalars, fast where no derivative can be asked for ------------------------------
 
 
-def exponents(z: Tensor, out: Tensor, axis: int) -> Tensor:
-    """Write z - max to `out`, as exponents of BASE.
+def exponents(z: Tensor, out: Tensor, axis: int, base: Base | None = None) -> Tensor:
+    """Write z - max to `out`, as exponents of a base, by default of BASE.
 
     >>> z = torch.tensor([0.0, -6.9315])
     >>> exponents(z, torch.empty(2), 0) / BASE.nat
     tensor([ 0.0000, -6.9315])
     """
     top = z.amax(axis, keepdim=True)
-    if BASE.nat == 1:
+    nat = (base or BASE).nat
+    if nat == 1:
         return torch.sub(z, top, out=out)
     if not is_large(z) or top.abs().amax() > NEAR:
-        return torch.sub(z, top, out=out).mul_(BASE.nat)
-    return torch.add(-BASE.nat * top, z, alpha=BASE.nat, out=out)  # in one pass
+        return torch.sub(z, top, out=out).mul_(nat)
+    return torch.add(-nat * top, z, alpha=nat, out=out)  # in one pass
 
 
-def unshifted(z: Tensor, out: Tensor) -> bool:
-    """Write e^z to `out` if that can be right, and is fast: no z is large.
+def one_shift(z: Tensor, out: Tensor) -> bool:
+    """Write e^(z - c) to `out`, c being one number, if that can be right, and is fast.
 
-    The largest logit need not be found and subtracted then. It looks at few of them:
-    whether the sums are `moderate` is seen afterwards.
+    The largest logit of each example need not be found and subtracted then. It looks
+    at few of them: whether the sums are `moderate` is seen afterwards. In base e there
+    is no subtraction at all, and c is 0. In base 2, what changes the base subtracts c
+    as well; near the largest logit that rounds little.
     """
-    if BASE.nat != 1 or z is out or not is_large(z):
+    if z is out or not is_large(z):
         return False
-    low, high = torch.aminmax(z[::8])
-    limit = math.log(WIDE)
-    if not (low > FLOOR[torch.float32] and high < limit):
-        return False
-    torch.exp(z, out=out)
-    return True
+    low, high = torch.aminmax(z[::16])
+    floor = FLOOR[torch.float32]
+    if BASE.nat == 1:
+        if low > floor and high < math.log(WIDE):
+            torch.exp(z, out=out)
+            return True
+    elif low - high > floor and high.abs() < NEAR:
+        BASE.power_(torch.add(-BASE.nat * high, z, alpha=BASE.nat, out=out))
+        return True
+    return False
 
 
 def moderate(*sums: Tensor) -> bool:
@@ -582,13 +741,14 @@ def moderate(*sums: Tensor) -> bool:
     return bool(low > 1 / WIDE) and bool(high < WIDE)
 
 
-def power_(x: Tensor) -> Tensor:
-    """Replace x by base^x, tiny results by the least that is fast.
+def power_(x: Tensor, base: Base | None = None) -> Tensor:
+    """Replace x by base^x, by default of BASE, tiny results by the least that is fast.
 
     >>> power_(torch.tensor([0.0, -1e4])) > 0
     tensor([True, True])
     """
-    return BASE.power_(x.clamp_(min=FLOOR[x.dtype] * BASE.nat))
+    base = base or BASE
+    return base.power_(x.clamp_(min=FLOOR[x.dtype] * base.nat))
 
 
 def log_sigmoids(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -621,11 +781,23 @@ def softplus_finite(x: Tensor, out: Tensor) -> bool:
     >>> softplus_finite(torch.tensor([0.0, torch.inf]), torch.empty(2))
     False
     """
-    torch.exp(x, out=out).log1p_()
-    if out.amax() < math.inf:  # not nan either
+    top, least = x.amax(), FLOOR[x.dtype]
+    if top < -least:
+        _exp(x, out).log1p_()
         return True
-    out.copy_(softplus(x))
-    return bool(out.amax() < math.inf)
+    # Of a large x it is x itself, to the last digit. Of a tiny e, log(1 + e) is e, and
+    # log1p would be slow.
+    e = _exp(x.clamp(least, -least), out)
+    torch.minimum(e, e.clamp(min=torch.finfo(x.dtype).eps).log1p_(), out=out)
+    torch.maximum(out, x, out=out)
+    return bool(top < math.inf)  # not nan either
+
+
+def _exp(x: Tensor, out: Tensor) -> Tensor:
+    """Write e^x to `out`, by way of BASE."""
+    if BASE.nat == 1:
+        return torch.exp(x, out=out)
+    return BASE.power_(torch.mul(x, BASE.nat, out=out))
 
 
 def sigmoid(x: Tensor) -> Tensor:

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 from lossbook import kernels, validate
 from lossbook.kernels import (
@@ -40,10 +41,13 @@ __all__ = [
     "at_label",
     "below",
     "binary_loss",
+    "divergence_loss",
     "expm1",
     "finite",
     "label_margin",
+    "label_surplus_loss",
     "log_sigmoids",
+    "log_softened",
     "margin_loss",
     "mixed_log",
     "over_classes",
@@ -56,19 +60,18 @@ __all__ = [
     "rows",
     "shifted",
     "sigmoid",
-    "smoothed_loss",
     "soft_counts",
     "soft_loss",
     "softplus",
     "softplus_finite",
     "surplus_loss",
+    "surprise_loss",
     "times_log",
     "underived",
     "upcast",
 ]
 
 HALVES = (torch.float16, torch.bfloat16)
-SOFT = kernels.Rows(kernels.soft_block, arrays=4)
 
 
 def upcast(values: Tensor) -> Tensor:
@@ -248,13 +251,11 @@ def soft_loss(logits: Logits, targets: Targets) -> PerExample:
     >>> soft_loss(torch.tensor([[2.0, 0.0]]), torch.tensor([[0.9, 0.1]]))
     tensor([0.3269])
     """
-    validate.logits_and_targets(logits, targets)
-    z = upcast(logits)
 
     def plain(logits: Tensor, targets: Tensor) -> Tensor:
         return -times_log(targets, logits.log_softmax(-1)).sum(-1)
 
-    return _rows(z, targets.to(z.dtype), lambda: SOFT, plain, least=kernels.MIDDLE)
+    return _rows_of_targets(logits, targets, kernels.soft_block, plain)
 
 
 def surplus_loss(
@@ -283,7 +284,6 @@ def surplus_loss(
     >>> surplus_loss(z, q, torch.abs, torch.Tensor.sign_)
     tensor([0.8000])
     """
-    validate.logits_and_targets(logits, targets)
 
     def plain(logits: Tensor, targets: Tensor) -> Tensor:
         surplus = logits.softmax(-1) - targets
@@ -291,55 +291,136 @@ def surplus_loss(
             surplus = surplus.cumsum(-1)[..., :-1]
         return value(surplus).sum(-1)
 
-    def form() -> kernels.Rows:
-        block = kernels.surplus_block
-        return kernels.Rows(
-            partial(block, value=value, slope=slope, ordered=ordered), arrays=4
-        )
-
-    z = upcast(logits)
-    return _rows(z, targets.to(z.dtype), form, plain, least=kernels.MIDDLE)
+    block = partial(kernels.surplus_block, value=value, slope=slope, ordered=ordered)
+    return _rows_of_targets(logits, targets, block, plain)
 
 
-def smoothed_loss(
-    logits: Logits, labels: Labels, *, at_label: Parameter, at_others: Parameter
+def label_surplus_loss(
+    logits: Logits, labels: Labels, value: Elementwise, slope: Elementwise
 ) -> PerExample:
-    """Return cross-entropy against a target with two values per example.
+    """Return the sum over the classes of value(p - e_y): `surplus_loss` of labels.
 
-    The target is at_label at the label and at_others at each other class; it is not
-    formed. The two values sum to 1 over the classes.
+    The one-hot targets are not formed.
 
-    Args:
-        logits: (..., C), unnormalized log-probabilities.
-        labels: (...), integer classes.
-        at_label: float, or a tensor that broadcasts against the loss.
-        at_others: likewise.
-
-    Returns:
-        (...), in float32 or wider.
-
-    >>> z, y = torch.tensor([[2.0, 0.0]]), torch.tensor([0])
-    >>> smoothed_loss(z, y, at_label=0.9, at_others=0.1)
-    tensor([0.3269])
+    >>> z, y = torch.tensor([[0.0, 0.0]]), torch.tensor([0])
+    >>> label_surplus_loss(z, y, torch.abs, torch.Tensor.sign_)
+    tensor([1.])
     """
     validate.logits_and_labels(logits, labels)
 
     def plain(logits: Tensor, labels: Tensor) -> Tensor:
-        log_p = logits.log_softmax(-1)
-        classes = torch.arange(log_p.shape[-1], device=labels.device)
-        # The two values are applied one by one, never as a difference times log p_y:
-        # at a hopeless label that difference would swallow the other terms.
-        of_label = times_log(over_classes(at_label), log_p)
-        of_others = times_log(over_classes(at_others), log_p)
-        is_label = labels[..., None] == classes
-        return -torch.where(is_label, of_label, of_others).sum(-1)
+        # 1 - p_y by its own sigmoid, so that it keeps its digits where p_y rounds to 1.
+        missed = sigmoid(-label_margin(logits, labels))
+        rivals = logits.softmax(-1).scatter(-1, labels[..., None].long(), 0.0)
+        return value(-missed) + value(rivals).sum(-1)
 
     def form() -> kernels.Rows:
-        block = kernels.smoothed_block
-        return kernels.Rows(partial(block, at_label=at_label, at_others=at_others))
+        block = partial(kernels.surplus_block, value=value, slope=slope)
+        return kernels.Rows(block, arrays=2)
+
+    return _rows(upcast(logits), labels, form, plain, least=kernels.MIDDLE)
+
+
+def divergence_loss(
+    logits: Logits, targets: Targets, *, temperature: Parameter
+) -> PerExample:
+    """Return T^2 KL(q_T || p_T) per example, targets and softmax softened alike.
+
+    Args:
+        logits: (..., C), unnormalized log-probabilities.
+        targets: (..., C), probabilities that sum to 1 over the classes; q_T is
+            q^(1/T), divided by its sum.
+        temperature: T, above 0; a float, or a tensor that broadcasts against the loss.
+
+    Returns:
+        (...), in float32 or wider.
+
+    >>> z, q = torch.tensor([[2.0, 0.0]]), torch.tensor([[0.5, 0.5]])
+    >>> divergence_loss(z, q, temperature=4.0)
+    tensor([0.4949])
+    """
+
+    def plain(logits: Tensor, targets: Tensor) -> Tensor:
+        impossible = targets == 0
+        # A finite stand-in for log 0: divided by T, minus infinity has no slope in T.
+        lowest = torch.finfo(targets.dtype).min / 4
+        q = torch.where(impossible, 1.0, targets)
+        log_q = torch.where(impossible, lowest, q.log())
+        log_q_t = log_softened(log_q, over_classes(temperature))
+        log_p_t = log_softened(logits, over_classes(temperature))
+        # 0 log 0 is 0: what the targets exclude adds nothing.
+        ratio = torch.where(impossible, 0.0, log_q_t - log_p_t)
+        loss: Tensor = temperature**2 * (log_q_t.exp() * ratio).sum(-1)
+        return loss
+
+    block = partial(kernels.divergence_block, temperature=temperature)
+    return _rows_of_targets(logits, targets, block, plain, temperature)
+
+
+def log_softened(z: Logits, t: Parameter) -> Logits:
+    """Return log softmax(z / t), right to the last digit also near 0.
+
+    A factor such as t^2 would enlarge what torch's own form rounds away there. The
+    largest logit is subtracted before the division, since differences of logits are
+    exact.
+
+    >>> log_softened(torch.tensor([[40.0, 0.0]]), 2.0)
+    tensor([[-2.0612e-09, -2.0000e+01]])
+    """
+    top = z.detach().argmax(-1, keepdim=True)
+    below = (z - z.gather(-1, top)) / t
+    return below - below.exp().scatter(-1, top, 0.0).sum(-1, keepdim=True).log1p()
+
+
+def surprise_loss(
+    logits: Logits,
+    labels: Labels,
+    value: Callable[..., Tensor],
+    slopes: Callable[..., tuple[Parameter, Parameter]],
+    *,
+    bounded: bool = False,
+    **params: Parameter,
+) -> PerExample:
+    """Return value(-log p_y, sum of -log p_k over the other classes) per example.
+
+    Args:
+        logits: (..., C), unnormalized log-probabilities.
+        labels: (...), integer classes.
+        value: the loss as a function of (-log p_y, the sum of the others', **params).
+        slopes: its derivatives in both, of the same arguments, for the fused form.
+        bounded: take a huge number, not infinity, for -log p of a class that is ruled
+            out.
+        params: floats, or tensors that broadcast against the loss.
+
+    Returns:
+        (...), in float32 or wider.
+
+    >>> def value(at_label, at_others):
+    ...     return 0.9 * at_label + 0.1 * at_others
+    >>> def slopes(at_label, at_others):
+    ...     return 0.9, 0.1
+    >>> surprise_loss(torch.tensor([[2.0, 0.0]]), torch.tensor([0]), value, slopes)
+    tensor([0.3269])
+    """
+    validate.logits_and_labels(logits, labels)
+    value_, slopes_ = partial(value, **params), partial(slopes, **params)
+
+    def plain(logits: Tensor, labels: Tensor) -> Tensor:
+        z = logits
+        if bounded:
+            z = shifted(z, z.new_zeros(())).clamp(min=kernels.ruled_out(z))
+        surprises = -z.log_softmax(-1)
+        others = surprises.scatter(-1, labels[..., None].long(), 0.0).sum(-1)
+        return value_(-logsigmoid(label_margin(z, labels)), others)
+
+    def form() -> kernels.Rows:
+        block = kernels.surprise_block
+        return kernels.Rows(
+            partial(block, value=value_, slopes=slopes_, bounded=bounded)
+        )
 
     z, least = upcast(logits), kernels.MIDDLE
-    return _rows(z, labels, form, plain, at_label, at_others, least=least)
+    return _rows(z, labels, form, plain, *params.values(), least=least)
 
 
 def rival_sum(
@@ -452,9 +533,7 @@ def margin_loss(
     >>> margin_loss(torch.tensor([2.0, 0.5]), torch.tensor([-1, 1]), value, slope)
     tensor([3.0000, 0.5000])
     """
-    least = kernels.MIDDLE if at_once is None else kernels.LARGE
-    seen = _each_is("-1 or +1", signs, least)
-    validate.scores_and_signs(scores, signs, values=False if seen else None)
+    validate.scores_and_signs(scores, signs, values=False)
     s = upcast(scores)
 
     def of_scores(scores: Tensor, signs: Tensor) -> Tensor:
@@ -463,9 +542,11 @@ def margin_loss(
     def slope_in_scores(scores: Tensor, signs: Tensor) -> Tensor:
         return slope(scores * signs, **params) * signs
 
+    check = validate.scores_and_signs
     both = partial(at_once, **params) if at_once is not None else None
-    form = kernels.Elements(of_scores, slope_in_scores, both, signs=True)
-    return _elements(s, signs.to(s.dtype), form, params, least=least)
+    form = kernels.Elements(of_scores, slope_in_scores, check, both, signs=True)
+    least = kernels.MIDDLE if at_once is None else kernels.LARGE
+    return _elements(s, signs.to(s.dtype), form, params, least)
 
 
 def binary_loss(
@@ -498,21 +579,33 @@ def binary_loss(
     >>> binary_loss(torch.tensor([2.0]), torch.tensor([1.0]), value, slope)
     tensor([0.1269])
     """
-    hard = _each_is("0 or 1", targets, kernels.MIDDLE)
-    validate.scores_and_targets(scores, targets, values=False if hard else None)
+    validate.scores_and_targets(scores, targets, values=False)
     s = upcast(scores)
+    check = validate.scores_and_targets
     both = partial(at_once, **params) if at_once is not None else None
-    form = kernels.Elements(partial(value, **params), partial(slope, **params), both)
-    return _elements(s, targets.to(s.dtype), form, params, hard=hard)
+    value_, slope_ = partial(value, **params), partial(slope, **params)
+    form = kernels.Elements(value_, slope_, check, both)
+    return _elements(s, targets.to(s.dtype), form, params, kernels.MIDDLE)
 
 
-def _each_is(allowed: Literal["0 or 1", "-1 or +1"], truth: Any, least: int) -> bool:
-    """Return whether this is much truth, and each number is seen to be allowed."""
-    return (
-        isinstance(truth, Tensor)
-        and kernels.usable(truth, truth, least=least)
-        and kernels.each_is(allowed, truth)
-    )
+def _rows_of_targets(
+    logits: Tensor,
+    targets: Tensor,
+    block: Callable[..., tuple[Tensor, ...]],
+    plain: kernels.Plain,
+    *params: Any,
+) -> Tensor:
+    """Return the loss of each row; a fused form looks at the targets itself."""
+    validate.logits_and_targets(logits, targets, values=False)
+    z = upcast(logits)
+    q = targets.to(z.dtype)
+
+    def form() -> kernels.Rows:
+        room = validate.simplex_room(targets.dtype, z.dtype)
+        return kernels.Rows(partial(block, room=room), arrays=2)
+
+    check = partial(validate.logits_and_targets, logits, targets)
+    return _rows(z, q, form, plain, *params, least=kernels.MIDDLE, check=check)
 
 
 def _rows(
@@ -522,8 +615,12 @@ def _rows(
     plain: kernels.Plain,
     *params: Any,
     least: int = kernels.LARGE,
+    check: Callable[[], None] | None = None,
 ) -> Tensor:
-    """Return the loss of each row, in the form that serves the call."""
+    """Return the loss of each row, in the form that serves the call.
+
+    The plain one does not look at the truth: `check` does, where there is one.
+    """
     if logits.shape[-1] > 1 and kernels.usable(logits, truth, *params, least=least):
         y = truth if truth.dtype.is_floating_point else truth.long()
         loss: Tensor
@@ -535,6 +632,8 @@ def _rows(
             loss = kernels.RowLoss.apply(z, y, form(), plain)
             loss = loss.reshape(logits.shape[:-1])
     else:
+        if check is not None:
+            check()
         loss = plain(logits, truth)
     return validate.explain_nan("logits", logits, loss)
 
@@ -544,17 +643,20 @@ def _elements(
     truth: Tensor,
     form: kernels.Elements,
     params: Mapping[str, Parameter | None],
-    *,
-    hard: bool = False,
-    least: int = kernels.MIDDLE,
+    least: int,
 ) -> Tensor:
-    """Return the loss of each number, in the form that serves the call."""
+    """Return the loss of each number, in the form that serves the call.
+
+    In the fused form it may be the sum of them, where `kernels.summed` asks for it.
+    """
     if kernels.usable(scores, truth, *params.values(), least=least):
-        flat, t = scores.reshape(-1), truth.reshape(-1)
-        loss, finite = kernels.ElementLoss.apply(flat, t, form, hard)
-        loss = loss.reshape(scores.shape)
+        flat, t, total = scores.reshape(-1), truth.reshape(-1), kernels.counted(scores)
+        loss, finite = kernels.ElementLoss.apply(flat, t, form, total)
+        if not total:
+            loss = loss.reshape(scores.shape)
         if finite:
             return loss
     else:
+        form.check(scores, truth)
         loss = form.value(scores, truth)
     return validate.explain_nan("scores", scores, loss)

@@ -79,6 +79,38 @@ def logits_and_targets(
         _on_simplex(targets)
 
 
+def simplex(low: Tensor, sums: Tensor, room: float) -> None:
+    """Refuse probabilities whose least is negative, or whose sums are not 1.
+
+    Args:
+        low: the least of them.
+        sums: the sum over the classes of each example.
+        room: how far from 1 rounding may lead.
+    """
+    if not low >= 0:
+        raise ValueError(
+            f"targets must be probabilities, none negative, got {_plain(low)}"
+        )
+    error = (sums - 1).abs()
+    if error.amax() > room:
+        raise ValueError(
+            "targets must sum to 1 over the classes, got "
+            f"{_plain(sums.flatten()[error.argmax()])}; divide them by their sum, or "
+            "use softmax"
+        )
+
+
+def simplex_room(*dtypes: torch.dtype) -> float:
+    """Return how far from 1 a sum of probabilities of these dtypes may be.
+
+    That is the rounding of C of them, with room: 4e-3 in float32, 1e-7 in float64.
+
+    >>> simplex_room(torch.float64, torch.float32) == simplex_room(torch.float32)
+    True
+    """
+    return 10 * max(torch.finfo(each).eps for each in dtypes) ** 0.5
+
+
 def scores_and_signs(scores: Any, signs: Any, *, values: bool | None = None) -> None:
     """Refuse what cannot be (...) scores with (...) signs, each -1 or +1."""
     _floating("scores", scores)
@@ -354,20 +386,7 @@ def _on_simplex(targets: Tensor) -> None:
 
 
 def _rows_on_simplex(targets: Tensor) -> None:
-    low = targets.amin()
-    if not low >= 0:
-        raise ValueError(
-            f"targets must be probabilities, none negative, got {_plain(low)}"
-        )
-    total = targets.sum(-1)
-    error = (total - 1).abs()
-    worst = error.argmax()
-    # Rounding of C probabilities, with room: 4e-3 in float32, 1e-7 in float64.
-    if error[worst] > 10 * torch.finfo(targets.dtype).eps ** 0.5:
-        raise ValueError(
-            "targets must sum to 1 over the classes, got "
-            f"{_plain(total[worst])}; divide them by their sum, or use softmax"
-        )
+    simplex(targets.amin(), targets.sum(-1), simplex_room(targets.dtype))
 
 
 def _plain(value: Tensor) -> str:

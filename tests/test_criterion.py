@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 import lossbook
-from lossbook import Criterion
+from benchmarks.measure import peak_bytes
+from lossbook import Criterion, kernels
 from lossbook.losses import CATALOGUE
 
 SHAPES = {
@@ -53,6 +54,99 @@ def test_it_is_torchs_criterion(shape, weight, ignored, reduction):
     loss.sum().backward()
     expected.sum().backward()
     torch.testing.assert_close(a.grad, b.grad)
+
+
+ELEMENTWISE = [k for k, card in CATALOGUE.items() if card.kind in ("margin", "binary")]
+
+
+def sample(key):
+    """Scores of the loss, with a gradient, and their truth; some of it soft."""
+    scores, truth = CATALOGUE[key].sample(np.random.default_rng(0), 40)
+    return torch.tensor(scores).requires_grad_(), torch.tensor(truth)
+
+
+def derivatives(loss, scores):
+    """The gradient, the same as a graph, and the gradient of its sum of squares."""
+    (gradient,) = torch.autograd.grad(loss, scores, retain_graph=True)
+    (graph,) = torch.autograd.grad(loss, scores, create_graph=True)
+    if not graph.requires_grad:
+        return [gradient, graph]
+    return [gradient, graph, *torch.autograd.grad(graph.square().sum(), scores)]
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("form", ["fused", "plain"])
+@pytest.mark.parametrize("key", ELEMENTWISE)
+def test_the_sum_is_that_of_the_losses(key, form, reduction, monkeypatch):
+    """Where they are fused they are never formed one by one."""
+    monkeypatch.setattr(kernels, "ELEMENTS", 12)
+    loss, (scores, truth) = CATALOGUE[key].fn, sample(key)
+    with kernels.force(form):
+        found = Criterion(loss, reduction=reduction)(scores, truth)
+        expected = getattr(loss(scores, truth), reduction)()
+    torch.testing.assert_close(found, expected)
+    pairs = zip(*(derivatives(x, scores) for x in (found, expected)), strict=True)
+    for mine, theirs in pairs:
+        torch.testing.assert_close(mine, theirs)
+
+
+@pytest.mark.parametrize("key", ["binary_cross_entropy", "squared_hinge"])
+def test_a_second_backward_pass_of_the_sum_is_like_the_first(key):
+    scores, truth = sample(key)
+    with kernels.force("fused"):
+        loss = Criterion(CATALOGUE[key].fn)(scores, truth)
+    first, second = (
+        torch.autograd.grad(loss, scores, retain_graph=True)[0] for _ in range(2)
+    )
+    assert torch.equal(first, second)
+    assert first.abs().max() > 0
+
+
+def test_only_the_sum_of_all_is_formed_at_once():
+    """Each loss is still there where it is asked for, or weighed."""
+    scores, truth = sample("binary_cross_entropy")
+    weight = torch.linspace(0, 1, len(scores)).double()
+    with kernels.force("fused"):
+        each = Criterion(lossbook.binary_cross_entropy, reduction="none")(scores, truth)
+        weighed = Criterion(lossbook.binary_cross_entropy)(
+            scores, truth, sample_weight=weight
+        )
+    torch.testing.assert_close(each, lossbook.binary_cross_entropy(scores, truth))
+    torch.testing.assert_close(weighed, (weight * each).sum() / weight.sum())
+
+
+def test_a_loss_of_ones_own_that_adds_up_losses_is_taken_as_it_is():
+    def one_against_the_rest(logits, labels):
+        answers = nn.functional.one_hot(labels, logits.shape[-1]).to(logits.dtype)
+        return lossbook.binary_cross_entropy(logits, answers).sum(-1)
+
+    logits, labels = torch.randn(6, 4).double(), torch.arange(6) % 4
+    with kernels.force("fused"):
+        found = Criterion(one_against_the_rest)(logits, labels)
+        expected = one_against_the_rest(logits, labels).mean()
+    torch.testing.assert_close(found, expected)
+
+
+def test_bad_truth_leaves_no_trace():
+    """After an error a loss returns one loss a number again."""
+    scores, truth = sample("binary_cross_entropy")
+    with kernels.force("fused"):
+        with pytest.raises(ValueError, match="between 0 and 1, got 2"):
+            Criterion(lossbook.binary_cross_entropy)(scores, truth + 1)
+        assert lossbook.binary_cross_entropy(scores, truth).shape == scores.shape
+
+
+@pytest.mark.parametrize("key", ["binary_cross_entropy", "squared_hinge"])
+def test_a_mean_of_many_numbers_takes_little_memory(key):
+    """Counted exactly: the gradient, and what a block needs."""
+    scores = torch.linspace(-5, 5, 2**22).requires_grad_()
+    truth = torch.ones_like(scores)
+
+    def step():
+        Criterion(CATALOGUE[key].fn)(scores, truth).backward()
+        scores.grad = None
+
+    assert peak_bytes(step) <= 1.2 * scores.nbytes
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])

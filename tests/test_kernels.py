@@ -112,10 +112,30 @@ def focal_with_bias(z, y):
     return ops.psi_loss(z, y, psi, factor, bias=bias, gamma=1.5)
 
 
+def weighted(at_label, at_others, *, of_label, of_others):
+    return of_label * at_label + of_others * at_others
+
+
+def weights(at_label, at_others, *, of_label, of_others):
+    return of_label, of_others
+
+
+def mixed(at_label, at_others):
+    """A smooth function of both sums, and its slopes."""
+    return at_label.square() + (at_label * at_others).sin()
+
+
+def mixed_slopes(at_label, at_others):
+    turned = (at_label * at_others).cos()
+    return 2 * at_label + at_others * turned, at_label * turned
+
+
 def smoothed(z, y, epsilon):
     others = epsilon / z.shape[-1]
     at_label = 1 - epsilon + others
-    return ops.smoothed_loss(z, y, at_label=at_label, at_others=others)
+    return ops.surprise_loss(
+        z, y, weighted, weights, of_label=at_label, of_others=others
+    )
 
 
 def of_margin(key):
@@ -182,11 +202,18 @@ FORMS = {
     "psi_loss with bias": focal_with_bias,
     "soft_loss": lambda z, y: ops.soft_loss(z, simplex(z)),
     "surplus_loss": lambda z, y: ops.surplus_loss(z, simplex(z), curved, curved_slope),
+    "label_surplus_loss": lambda z, y: ops.label_surplus_loss(
+        z, y, curved, curved_slope
+    ),
     "surplus_loss, ordered": lambda z, y: ops.surplus_loss(
         z, simplex(z), curved, curved_slope, ordered=True
     ),
     **{key: of_targets(key) for key in SURPLUS},
-    "smoothed_loss": lambda z, y: smoothed(z, y, 0.3),
+    "surprise_loss": lambda z, y: ops.surprise_loss(z, y, mixed, mixed_slopes),
+    "nce": lossbook.nce,
+    "brier": lossbook.brier,
+    "distillation": of_targets("distillation"),
+    "divergence_loss": lambda z, y: ops.divergence_loss(z, simplex(z), temperature=0.7),
     "rival_sum": lambda z, y: ops.rival_sum(z, y, paid, paid_slope),
     "rival_sum, hinge": lambda z, y: ops.rival_sum(z, y, lacking, lacking_slope),
     "rival_max": lambda z, y: ops.rival_max(z, y, bent, bent_slope),
@@ -213,15 +240,26 @@ def test_many_blocks_equal_one(form, classes, monkeypatch):
     assert type(fused.grad_fn) is not type(plain.grad_fn)
     torch.testing.assert_close(fused, plain)
     every = torch.ones_like(plain)
-    uneven = torch.linspace(-1, 2, every.numel()).double().reshape(every.shape)
-    # The graph is retained: the second gradient is formed anew.
-    for upstream in (every, uneven, every):
+    mean = every / len(logits)
+
+    def uneven(first, last):
+        return torch.linspace(first, last, every.numel()).double().reshape(every.shape)
+
+    # The graph is retained: each further gradient is formed anew. Rows are scaled for
+    # their mean beforehand.
+    for upstream in (every, uneven(-1, 2), mean):
         grads = [
             torch.autograd.grad(x, logits, upstream, retain_graph=True)[0]
             for x in (fused, plain)
         ]
         torch.testing.assert_close(*grads)
         assert grads[0].is_contiguous()
+    for upstream in (mean, mean * uneven(1, 2), mean * uneven(-1, 1)):
+        with kernels.force("fused"):
+            fused = FORMS[form](logits, labels)
+        (first,) = torch.autograd.grad(fused, logits, upstream)
+        (second,) = torch.autograd.grad(plain, logits, upstream, retain_graph=True)
+        torch.testing.assert_close(first, second)
 
 
 @pytest.mark.parametrize("classes", CLASSES)
@@ -366,7 +404,7 @@ def test_equal_rivals_share_the_gradient():
 
 @pytest.mark.parametrize(
     "form",
-    [*PSI, "psi_loss with bias", "soft_loss", "smoothed_loss", "rival_sum, hinge"],
+    [*PSI, "psi_loss with bias", "soft_loss", "surprise_loss", "rival_sum, hinge"],
 )
 def test_little_memory_beside_the_gradient(form):
     """Counted exactly; torch's cross-entropy takes three times the logits."""
@@ -555,6 +593,47 @@ def test_targets_are_looked_at_in_every_part(monkeypatch):
         ops.soft_loss(torch.zeros(7, 5), targets)
 
 
+@pytest.mark.parametrize("loss", ["soft_cross_entropy", "squared_emd"])
+@pytest.mark.parametrize("classes", CLASSES)
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (0.5, r"sum to 1 over the classes, got 1\.5;"),
+        (-1e-6, "none negative, got -1e-06"),
+        (np.nan, "none negative, got nan"),
+    ],
+)
+def test_wrong_targets_are_seen_in_the_last_block(
+    loss, classes, wrong, message, monkeypatch
+):
+    monkeypatch.setattr(kernels, "BLOCK", 3 * 4 * classes)
+    targets = torch.eye(classes)[:5].clone()
+    targets[4, 0] = wrong
+    with kernels.force("fused"), pytest.raises(ValueError, match=message):
+        CATALOGUE[loss].fn(torch.zeros(5, classes), targets)
+
+
+@pytest.mark.parametrize("form", ["fused", "plain"])
+@pytest.mark.parametrize(
+    ("logits", "targets"),
+    [
+        (torch.float32, torch.float64),
+        (torch.float64, torch.float16),
+        (torch.float64, torch.bfloat16),
+        (torch.bfloat16, torch.bfloat16),
+    ],
+)
+def test_targets_may_be_rounded_as_their_dtype_rounds(form, logits, targets):
+    """Each of the equal ones to the same side."""
+    classes = 300
+    q = torch.full((4, classes), 1 / classes)
+    z = torch.linspace(-3, 3, 4 * classes).reshape(4, classes).to(logits)
+    with kernels.force(form):
+        loss = lossbook.soft_cross_entropy(z, q.to(targets))
+    exact = lossbook.soft_cross_entropy(z.double(), q.double())
+    torch.testing.assert_close(loss.double(), exact, rtol=5e-3, atol=0)
+
+
 @pytest.mark.parametrize(
     ("loss", "wrong", "message"),
     [
@@ -599,6 +678,30 @@ def test_a_score_beyond_the_exponentials_costs_itself(key):
     assert gradient[::2].tolist() == [-1.0, -1.0]
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("most", [60.0, 1000.0])
+def test_log_of_1_plus_e_x_keeps_its_digits(dtype, most):
+    """With scores beyond the exponentials and without; down to what is nearly 0."""
+    x = torch.linspace(-60, most, 12_007, dtype=dtype)
+    out = torch.empty_like(x)
+    assert kernels.softplus_finite(x, out)
+    exact = np.logaddexp(0, x.numpy().astype(np.longdouble))
+    wrong = np.abs(out.numpy() / exact - 1).max()
+    # In base 2 the exponent itself, of up to 60 log2(e), is rounded.
+    assert (
+        wrong < (2 if kernels.BASE is kernels.NATURAL else 90) * torch.finfo(dtype).eps
+    )
+
+
+@pytest.mark.parametrize("worst", [np.inf, np.nan])
+def test_what_is_not_finite_is_told(worst):
+    x = torch.tensor([0.0, worst, 1.0])
+    out = torch.empty(3)
+    assert not kernels.softplus_finite(x, out)
+    assert str(out[1].item()) == str(float(worst))
+    assert out[::2].tolist() == pytest.approx([np.log(2), np.log1p(np.e)])
+
+
 @pytest.mark.parametrize("alpha", [0.25, 0.3, 1e-8, 1 - 1e-8, 0.0, 1.0])
 def test_the_weight_of_yes_and_that_of_no_are_exact(alpha):
     scores, answers = torch.zeros(2), torch.tensor([1.0, 0.0])
@@ -641,19 +744,22 @@ def test_large_logits_of_one_example_are_seen(form, far):
         torch.testing.assert_close(fused, plain, rtol=1e-5, atol=5e-6)
 
 
-@pytest.mark.parametrize("offset", [0.0, 33.0, -33.0])
+@pytest.mark.parametrize("offset", [0.0, 12.0, 33.0, -33.0])
 def test_exponentials_that_are_not_shifted_lose_nothing(offset, monkeypatch):
-    """In float32, beside float64."""
+    """In float32, beside float64. In base 2, large logits are shifted row by row."""
+    calls, exponents = [], kernels.exponents
 
-    def never(*_):
-        raise AssertionError("the exponentials have been shifted")
+    def counted(*args):
+        calls.append(args)
+        return exponents(*args)
 
     logits, labels = batch(64, 20)
     logits = (logits.detach().float() / 4 + offset).requires_grad_()
-    if kernels.BASE is kernels.NATURAL:
-        monkeypatch.setattr(kernels, "exponents", never)
+    monkeypatch.setattr(kernels, "exponents", counted)
     with kernels.force("fused"):
         loss = lossbook.cross_entropy(logits, labels)
+    far = abs(offset) > kernels.NEAR
+    assert bool(calls) == (far and kernels.BASE is kernels.BINARY)
     (gradient,) = torch.autograd.grad(loss.sum(), logits)
     z = logits.detach().double().requires_grad_()
     with kernels.force("plain"):
@@ -697,6 +803,64 @@ def test_a_masked_class_with_target_zero_costs_nothing():
     (gradient,) = torch.autograd.grad(loss.sum(), logits)
     assert loss.isfinite().all()
     assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("form", ["plain", "fused"])
+def test_a_label_that_is_ruled_out_has_the_whole_share(form):
+    """No other class is ruled out, in no example of the block."""
+    z = torch.tensor([[-torch.inf, 1.0, 0.0], [0.0, 1.0, -1.0]], requires_grad=True)
+    with kernels.force(form):
+        loss = lossbook.nce(z, torch.tensor([0, 0]))
+    (gradient,) = torch.autograd.grad(loss.sum(), z)
+    assert loss[0].item() == 1
+    assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("gap", [8.0, 12.0, 30.0])
+@pytest.mark.parametrize("classes", CLASSES)
+def test_a_small_brier_score_keeps_its_digits(classes, gap):
+    """In float32, beside float64: p - 1 and p (p - 1) would have few."""
+    z = torch.linspace(-1, 0, classes).repeat(3, 1)
+    z[:, 2] = gap
+    found = []
+    for form, x in (("fused", z), ("plain", z.double())):
+        x.requires_grad_()
+        with kernels.force(form):
+            loss = lossbook.brier(x, torch.full((3,), 2))
+        (gradient,) = torch.autograd.grad(loss.sum(), x)
+        found.append([loss.double(), gradient.double()])
+    for fused, plain in zip(*found, strict=True):
+        torch.testing.assert_close(fused, plain, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 20.0])
+@pytest.mark.parametrize("classes", CLASSES)
+def test_a_small_divergence_keeps_its_digits(classes, temperature):
+    """In float32, beside float64: T^2 enlarges what is rounded away near 0."""
+    z, _ = batch(40, classes, torch.float32)
+    q = (z.detach() + 0.01 * torch.linspace(-1, 1, classes)).softmax(-1)
+    found = []
+    for form, x, targets in (("fused", z, q), ("plain", z.double(), q.double())):
+        with kernels.force(form):
+            loss = lossbook.distillation(x, targets, temperature=temperature)
+        found.append(loss.double())
+    torch.testing.assert_close(*found, rtol=0, atol=1e-7 * temperature**2)
+
+
+@pytest.mark.parametrize("classes", CLASSES)
+def test_what_the_teacher_rules_out_costs_a_student_nothing(classes):
+    """What only the student rules out costs without end."""
+    z = torch.zeros(3, classes).index_fill_(1, torch.tensor([0]), -torch.inf)
+    q = torch.full((3, classes), 1 / (classes - 1))
+    q[:, 0] = 0
+    z.requires_grad_()
+    with kernels.force("fused"):
+        loss = lossbook.distillation(z, q)
+        apart = lossbook.distillation(z, torch.eye(classes)[:3])
+    assert loss.tolist() == pytest.approx([0, 0, 0], abs=1e-6)
+    (gradient,) = torch.autograd.grad(loss.sum(), z)
+    torch.testing.assert_close(gradient, torch.zeros(3, classes), atol=1e-6, rtol=0)
+    assert apart.tolist()[0] == torch.inf
 
 
 def test_the_margin_of_a_label_is_its_log_odds():

@@ -3,13 +3,10 @@
 import math
 
 import numpy as np
-import torch
 from scipy.special import rel_entr
-from torch import Tensor
 
-from lossbook import validate
 from lossbook.card import LossCard, Param, Properties
-from lossbook.ops import over_classes, upcast
+from lossbook.ops import divergence_loss
 from lossbook.shapes import (
     Logits,
     NpLogits,
@@ -54,30 +51,7 @@ def distillation(
     >>> distillation(torch.tensor([[2.0, 0.0]]), torch.tensor([[0.5, 0.5]]))
     tensor([0.4949])
     """
-    validate.logits_and_targets(logits, targets)
-    z = upcast(logits)
-    q = targets.to(z.dtype)
-    impossible = q == 0
-    # A finite stand-in for log 0: divided by T, minus infinity has no slope in T.
-    lowest = torch.finfo(q.dtype).min / 4
-    log_q = torch.where(impossible, lowest, torch.where(impossible, 1.0, q).log())
-    log_q_t = _log_softened(log_q, over_classes(temperature))
-    log_p_t = _log_softened(z, over_classes(temperature))
-    # 0 log 0 is 0: what the teacher excludes adds nothing.
-    ratio = torch.where(impossible, 0.0, log_q_t - log_p_t)
-    loss = temperature**2 * (log_q_t.exp() * ratio).sum(-1)
-    return validate.explain_nan("logits", logits, loss)
-
-
-def _log_softened(z: Tensor, t: Parameter) -> Tensor:
-    """Return log softmax(z / t), right to the last digit also near 0.
-
-    The factor T^2 would enlarge what torch's own form rounds away there. The largest
-    logit is subtracted before the division, since differences of logits are exact.
-    """
-    top = z.detach().argmax(-1, keepdim=True)
-    below = (z - z.gather(-1, top)) / t
-    return below - below.exp().scatter(-1, top, 0.0).sum(-1, keepdim=True).log1p()
+    return divergence_loss(logits, targets, temperature=temperature)
 
 
 def distillation_ref(

@@ -4,10 +4,11 @@ import math
 from typing import Literal
 
 import numpy as np
+from torch import Tensor
 
 from lossbook import validate
 from lossbook.card import LossCard, Param, Properties, SpecialCase
-from lossbook.ops import smoothed_loss
+from lossbook.ops import surprise_loss, times_log
 from lossbook.shapes import (
     Labels,
     Logits,
@@ -60,7 +61,27 @@ def label_smoothing(
     classes = logits.shape[-1]
     at_others = epsilon / _sharers(mass, classes)
     at_label = 1 - at_others * (classes - 1)
-    return smoothed_loss(logits, labels, at_label=at_label, at_others=at_others)
+    return surprise_loss(
+        logits, labels, value, slopes, of_label=at_label, of_others=at_others
+    )
+
+
+def value(
+    at_label: Tensor, at_others: Tensor, *, of_label: Parameter, of_others: Parameter
+) -> Tensor:
+    """Return the sum of the surprises, each times its mass.
+
+    Each by itself, never as a difference times that of the label: where the label is
+    hopeless, it would swallow the other terms.
+    """
+    return -times_log(of_label, -at_label) - times_log(of_others, -at_others)
+
+
+def slopes(
+    at_label: Tensor, at_others: Tensor, *, of_label: Parameter, of_others: Parameter
+) -> tuple[Parameter, Parameter]:
+    """Return the masses."""
+    return of_label, of_others
 
 
 def _sharers(mass: str, classes: int) -> int:

@@ -48,40 +48,31 @@ def generalized_jensen_shannon(
 
 
 def psi(log_p: Tensor, log_not_p: Tensor, *, pi: Parameter) -> Tensor:
-    """Return c - (pi log m + (1 - pi) p log(1 + pi c / p)) / Z, with c = 1 - p.
+    """Return c + (p log(m / p) + r log m) / log(1 - pi), with c = 1 - p.
 
-    m = p + pi c is the label's share of the mixture. Both terms are small where pi or c
-    is, so that dividing by Z loses nothing.
+    m = p + pi c is the label's share of the mixture, and r = pi / (1 - pi). Both terms
+    are small where pi or c is, so that the division loses nothing.
     """
-    pi, rest = _shares(pi, log_p)
+    log_pi, log_rest = _logs(pi)
     log_p = _finite(log_p)
-    surplus = softplus(pi.log() + log_not_p - log_p)  # log(1 + pi c / p)
-    away = rest * log_not_p.exp()  # 1 - m
-    # logaddexp has no second derivative where one of the two is far below.
-    parts = torch.broadcast_tensors(log_p, pi.log() + log_not_p)
-    log_m = torch.where(
-        away < 0.5,
-        torch.log1p(-away.clamp(max=0.5)),
-        torch.stack(parts).logsumexp(0),
-    )
-    mixed = pi * log_m + rest * log_p.exp() * surplus
-    return log_not_p.exp() + mixed / (rest * torch.log1p(-pi))
+    p, c, odds = log_p.exp(), log_not_p.exp(), pi / (1 - pi)
+    from_model = p * softplus(log_not_p - log_p + log_pi)  # log(1 + pi c / p)
+    from_label = odds * torch.log1p(c / (p + odds))  # 1 / m is 1 + c / (p + r)
+    return c + (from_model - from_label) / log_rest
 
 
 def factor(log_p: Tensor, log_not_p: Tensor, *, pi: Parameter) -> Tensor:
-    """Return g(p) = -p log(1 + pi / ((1 - pi) p)) / log(1 - pi)."""
-    pi, rest = _shares(pi, log_p)
+    """Return g(p) = -p log(1 + r / p) / log(1 - pi), with r = pi / (1 - pi)."""
+    log_pi, log_rest = _logs(pi)
     log_p = _finite(log_p)
-    return -log_p.exp() * softplus(pi.log() - rest.log() - log_p) / torch.log1p(-pi)
+    return log_p.exp() * softplus(log_pi - log_rest - log_p) / -log_rest
 
 
-def _shares(pi: Parameter, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Return pi and 1 - pi, each rounded by itself."""
-
-    def tensor(share: Parameter) -> Tensor:
-        return torch.as_tensor(share, dtype=like.dtype, device=like.device)
-
-    return tensor(pi), tensor(1 - pi)
+def _logs(pi: Parameter) -> tuple[Parameter, Parameter]:
+    """Return log pi and log(1 - pi)."""
+    if isinstance(pi, Tensor):
+        return pi.log(), torch.log1p(-pi)
+    return math.log(pi), math.log1p(-pi)
 
 
 def _finite(log_p: Tensor) -> Tensor:

@@ -1,12 +1,11 @@
 """Normalized cross-entropy: cross-entropy over the sum of all labels' cross-entropy."""
 
 import numpy as np
-import torch
-from torch.nn.functional import logsigmoid
+from torch import Tensor
 
 from lossbook import validate
 from lossbook.card import Arrays, LossCard, Properties
-from lossbook.ops import label_margin, upcast
+from lossbook.ops import surprise_loss
 from lossbook.shapes import Labels, Logits, NpLabels, NpLogits, NpPerExample, PerExample
 
 
@@ -32,16 +31,24 @@ def nce(logits: Logits, labels: Labels) -> PerExample:
     tensor([0.0563])
     """
     validate.logits_and_labels(logits, labels)
-    classes = logits.shape[-1]
-    z = upcast(logits)
-    z = z - z.detach().amax(-1, keepdim=True)
-    # The sum of C surprises stays finite where classes are ruled out.
-    z = z.clamp(min=torch.finfo(z.dtype).min / (8 * classes))
-    surprise = -logsigmoid(label_margin(z, labels))
-    total = (z.logsumexp(-1, keepdim=True) - z).sum(-1)
-    # A single class has neither surprise nor sum; with two the sum is >= 2 log 2.
-    loss = surprise / total if classes > 1 else surprise
-    return validate.explain_nan("logits", logits, loss)
+    share = value if logits.shape[-1] > 1 else _of_one
+    return surprise_loss(logits, labels, share, slopes, bounded=True)
+
+
+def value(at_label: Tensor, at_others: Tensor) -> Tensor:
+    """Return the label's share; the sum is at least 2 log 2."""
+    return at_label / (at_label + at_others)
+
+
+def slopes(at_label: Tensor, at_others: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the slopes in both."""
+    total = at_label + at_others
+    return at_others / total / total, -at_label / total / total
+
+
+def _of_one(at_label: Tensor, at_others: Tensor) -> Tensor:
+    """Return the loss of a single class, which has neither surprise nor sum."""
+    return at_label
 
 
 def nce_ref(logits: NpLogits, labels: NpLabels) -> tuple[NpPerExample, NpLogits]:

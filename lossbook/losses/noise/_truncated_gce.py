@@ -50,7 +50,7 @@ def psi(
     log_p: Tensor, log_not_p: Tensor, *, q: Parameter, threshold: Parameter
 ) -> Tensor:
     """Return (1 - max(p, k)^q) / q."""
-    log_k = _log(threshold, log_p)
+    log_k = _log(threshold)
     return -(q * torch.where(log_p <= log_k, log_k, log_p)).expm1() / q
 
 
@@ -58,11 +58,13 @@ def factor(
     log_p: Tensor, log_not_p: Tensor, *, q: Parameter, threshold: Parameter
 ) -> Tensor:
     """Return g(p) = p^q above the threshold, 0 up to it."""
-    return (q * log_p).exp() * (log_p > _log(threshold, log_p))
+    return (q * log_p).exp() * (log_p > _log(threshold))
 
 
-def _log(threshold: Parameter, like: Tensor) -> Tensor:
-    return torch.as_tensor(threshold, dtype=like.dtype, device=like.device).log()
+def _log(threshold: Parameter) -> Parameter:
+    if isinstance(threshold, Tensor):
+        return threshold.log()
+    return math.log(threshold) if threshold else -math.inf
 
 
 def truncated_gce_ref(

@@ -3,11 +3,11 @@
 import math
 
 import numpy as np
-from torch import sigmoid
+import torch
+from torch import Tensor
 
-from lossbook import validate
 from lossbook.card import LossCard, Properties
-from lossbook.ops import label_margin, upcast
+from lossbook.ops import label_surplus_loss
 from lossbook.shapes import Labels, Logits, NpLabels, NpLogits, NpPerExample, PerExample
 
 
@@ -31,13 +31,12 @@ def brier(logits: Logits, labels: Labels) -> PerExample:
     >>> brier(torch.tensor([[2.0, 0.0]]), torch.tensor([0]))
     tensor([0.0284])
     """
-    validate.logits_and_labels(logits, labels)
-    z = upcast(logits)
-    # 1 - p_y by its own sigmoid, so that it keeps its digits where p_y rounds to 1.
-    missed = sigmoid(-label_margin(z, labels))
-    rivals = z.softmax(-1).scatter(-1, labels[..., None].long(), 0.0)
-    loss = missed**2 + (rivals**2).sum(-1)
-    return validate.explain_nan("logits", logits, loss)
+    return label_surplus_loss(logits, labels, torch.square, slope)
+
+
+def slope(surplus: Tensor) -> Tensor:
+    """Write the derivative of the square over the surpluses."""
+    return surplus.mul_(2)
 
 
 def brier_ref(logits: NpLogits, labels: NpLabels) -> tuple[NpPerExample, NpLogits]:
