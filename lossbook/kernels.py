@@ -70,6 +70,11 @@ NATURAL = Base(1.0, Tensor.exp_, Tensor.log)
 BINARY = Base(math.log2(math.e), Tensor.exp2_, Tensor.log2)
 
 
+def _base(z: Tensor) -> Base:
+    """Return the base for logits: e for few, which takes fewer calls."""
+    return BASE if is_large(z) else NATURAL
+
+
 def _processor() -> str:
     """Return what names the maker of the processor, as far as it can be told."""
     with suppress(OSError), Path("/proc/cpuinfo").open() as text:
@@ -302,7 +307,7 @@ def psi_rows(
     The gradient is g(p_y) (p - e_y): the others' exponentials, minus their sum at the
     label, times g(p_y) over the sum of all.
     """
-    base = BASE if large else NATURAL
+    base = BASE if large else NATURAL  # as `_base` of the logits
     weight = None
     if bias is not None:
         if large:  # else adding takes fewer calls
@@ -359,13 +364,14 @@ def soft_block(
     """
     mass = targets.sum(axis, keepdim=True)
     validate.simplex(targets.amin(), mass, room)
-    exponents(z, out, axis)
+    base = _base(z)
+    exponents(z, out, axis, base)
     score = (targets * out).sum(axis, keepdim=True)
     if score.isnan().any():  # a class with target 0 is ruled out
         score = times_log(targets, out).sum(axis, keepdim=True)
-    total = power_(out).sum(axis, keepdim=True)
+    total = power_(out, base).sum(axis, keepdim=True)
     out.mul_(mass / total).sub_(targets)
-    return ((mass * BASE.log(total) - score).div_(BASE.nat),)
+    return ((mass * base.log(total) - score).div_(base.nat),)
 
 
 def surplus_block(
@@ -471,20 +477,20 @@ def surprise_block(
 
     `bounded`: of a class that is ruled out it is huge, not infinite.
     """
-    y, rivals = labels.unsqueeze(axis), z.shape[axis] - 1
-    exponents(z, out, axis)
+    y, rivals, base = labels.unsqueeze(axis), z.shape[axis] - 1, _base(z)
+    exponents(z, out, axis, base)
     z_y = out.gather(axis, y)
     rest = out.scatter_(axis, y, 0.0).sum(axis, keepdim=True)
     if bounded and torch.minimum(rest, z_y).amin() == -math.inf:
         least = ruled_out(z)
         z_y.clamp_(min=least)
         rest = out.clamp_(min=least).sum(axis, keepdim=True)
-    others = power_(out).scatter_(axis, y, 0.0).sum(axis, keepdim=True)
-    margin = (z_y - BASE.log(others)).div_(BASE.nat)
-    label = BASE.power_(z_y)
+    others = power_(out, base).scatter_(axis, y, 0.0).sum(axis, keepdim=True)
+    margin = (z_y - base.log(others)).div_(base.nat)
+    label = base.power_(z_y)
     total = others + label
     at_label = -logsigmoid(margin)
-    at_others = (rivals * BASE.log(total) - rest).div_(BASE.nat)
+    at_others = (rivals * base.log(total) - rest).div_(base.nat)
     loss = value(at_label, at_others)
     # The slope in -log p_y pulls by p - e_y, that in the other sum by the sum of all
     # p - e_k of the others. Nothing is subtracted near 1.
@@ -686,12 +692,18 @@ def each_is(
 
 def _spare(values: Tensor) -> Tensor:
     """Return room for one block."""
-    return values.new_empty(min(len(values), ELEMENTS))
+    return values.new_empty(_size(values))
 
 
 def _parts(values: Tensor) -> Iterator[slice]:
-    for start in range(0, len(values), ELEMENTS):
-        yield slice(start, start + ELEMENTS)
+    size = _size(values)
+    for start in range(0, len(values), size):
+        yield slice(start, start + size)
+
+
+def _size(values: Tensor) -> int:
+    """Return how many values a block has: all have about as many."""
+    return math.ceil(len(values) / max(1, round(len(values) / ELEMENTS)))
 
 
 # --- scalars, fast where no derivative can be asked for ------------------------------
@@ -762,15 +774,6 @@ def log_sigmoids(x: Tensor) -> tuple[Tensor, Tensor]:
     # One logarithm for both. Its derivatives at 0 would be wrong.
     shared = power_(x.abs().mul_(-BASE.nat)).log1p_()
     return x.clamp(max=0).sub_(shared), shared.add_(x.clamp(min=0)).neg_()
-
-
-def softplus(x: Tensor) -> Tensor:
-    """Return log(1 + e^x), which is -log p at the log-odds x of the wrong answer.
-
-    >>> softplus(torch.tensor([0.0, 100.0]))
-    tensor([  0.6931, 100.0000])
-    """
-    return torch.nn.functional.softplus(x, threshold=40.0)  # 20 is for float32
 
 
 def softplus_finite(x: Tensor, out: Tensor) -> bool:

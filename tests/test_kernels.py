@@ -213,6 +213,7 @@ FORMS = {
     "nce": lossbook.nce,
     "brier": lossbook.brier,
     "distillation": of_targets("distillation"),
+    "kl": of_targets("kl"),
     "divergence_loss": lambda z, y: ops.divergence_loss(z, simplex(z), temperature=0.7),
     "rival_sum": lambda z, y: ops.rival_sum(z, y, paid, paid_slope),
     "rival_sum, hinge": lambda z, y: ops.rival_sum(z, y, lacking, lacking_slope),

@@ -204,6 +204,8 @@ def speed_page(frame: pd.DataFrame | None, swept: pd.DataFrame | None = None) ->
         "random order, garbage collection off, one thread, the least of the rounds "
         "taken. How long the baseline takes depends on whether memory is fresh or "
         "used before; interleaving gives all rows the same mixture. "
+        "Losses of one number each are taken through `Criterion`, which asks for their "
+        "sum alone where it is faster. "
         f"Logits are drawn from a normal distribution of deviation {cases.MILD:g}. "
         "A loss that closes over a matrix of classes is measured with at most "
         f"{cases.MOST['costs']} of them, one that closes over a tree with at most "

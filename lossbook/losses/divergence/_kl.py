@@ -4,9 +4,8 @@ import math
 
 import numpy as np
 
-from lossbook import validate
 from lossbook.card import Formula, LossCard, Properties
-from lossbook.ops import upcast
+from lossbook.ops import divergence_loss
 from lossbook.shapes import (
     Logits,
     NpLogits,
@@ -40,12 +39,7 @@ def kl(logits: Logits, targets: Targets) -> PerExample:
     >>> kl(torch.tensor([[2.0, 0.0]]), torch.tensor([[0.5, 0.5]]))
     tensor([0.4338])
     """
-    validate.logits_and_targets(logits, targets)
-    log_p = upcast(logits).log_softmax(-1)
-    q = targets.to(log_p.dtype)
-    counts = q > 0
-    log_ratio = q.where(counts, 1.0).log() - log_p.where(counts, 0.0)
-    return validate.explain_nan("logits", logits, (q * log_ratio).sum(-1))
+    return divergence_loss(logits, targets, temperature=1.0)
 
 
 def kl_ref(logits: NpLogits, targets: NpTargets) -> tuple[NpPerExample, NpLogits]:

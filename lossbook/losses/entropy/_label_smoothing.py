@@ -74,7 +74,8 @@ def value(
     Each by itself, never as a difference times that of the label: where the label is
     hopeless, it would swallow the other terms.
     """
-    return -times_log(of_label, -at_label) - times_log(of_others, -at_others)
+    own = times_log(-of_label, -at_label)  # nothing where no mass is
+    return own + times_log(-of_others, -at_others)
 
 
 def slopes(
