@@ -37,7 +37,7 @@ Scalar = Callable[[Tensor, Tensor], Tensor]
 Elementwise = Callable[..., Tensor]
 # (logits, truth, out, axis of the classes) -> sums of each row, their axis kept. `out`
 # may be the logits themselves. Afterwards it holds the gradient up to a factor for each
-# row, which the backward pass applies together with the upstream gradient.
+# row.
 Block = Callable[[Tensor, Tensor, Tensor, int], tuple[Tensor, ...]]
 Plain = Callable[[Tensor, Tensor], Tensor]
 
@@ -183,8 +183,8 @@ class Rows(NamedTuple):
 
     Args:
         block: Applied to block after block.
-        finish: From the sums of all rows to (loss, factor), one number a row each; no
-            factor stands for 1.
+        finish: From the sums of a block's rows to (loss, factor), one number a row
+            each; no factor stands for 1.
         arrays: How many arrays of its size a block works with; blocks are smaller then.
     """
 
