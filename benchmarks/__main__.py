@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -38,14 +38,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not families_chosen and [each.name for each in chosen] == [cases.BASELINE]:
         parser.error(f"no loss has {' or '.join(options.only)} in its name")
     rows = []
+    measured = here if options.quick else measure.apart
     if len(chosen) > 1:
         for size in cases.QUICK if options.quick else cases.SIZES:
             print(f"-- {size.n} x {size.classes}, {len(chosen)} subjects", flush=True)
-            rows += measure.rows_of(size, chosen)
+            names = [each.name for each in chosen]
+            rows += measured(measure.rows_named, size, names)
     for case in families_chosen:
         print(f"-- {case.name}", flush=True)
-        measured = measure.case if options.quick else measure.case_apart
-        rows += measured(case.name, options.quick)
+        rows += measured(measure.case, case.name, options.quick)
     frame = store.frame_of(rows)
     show(frame)
     if options.only:
@@ -57,6 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     store.write(frame, options.to)
     print(f"stored in {options.to}")
     return 0
+
+
+def here(rows: Callable[..., list[measure.Row]], *given: object) -> list[measure.Row]:
+    """The rows, from this process."""
+    return rows(*given)
 
 
 def show(frame: pd.DataFrame) -> None:

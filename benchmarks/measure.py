@@ -10,6 +10,7 @@ import gc
 import multiprocessing
 import random
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -20,12 +21,13 @@ from torch import Tensor
 from torch.nn import functional
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.cases import BASELINE, Size, Subject
+from benchmarks.cases import BASELINE, Size, Subject, subjects
 from benchmarks.families import CASES, Case, Scene
 from lossbook.losses import CATALOGUE
 
 LIMIT = "memory limit"
 ROUNDS = 5  # of a case
+SEEN = 2**20  # bytes
 NUMBERS = ("scale", "limit", "goal", "peak_goal")
 Step = Callable[[], object]
 Row = dict[str, Any]
@@ -66,11 +68,20 @@ def rows_of(size: Size, chosen: list[Subject]) -> list[Row]:
     ]
 
 
-def case_apart(name: str, tiny: bool) -> list[Row]:
-    """The rows of a case, from a process of its own: memory is fresh in each."""
+def apart(rows: Callable[..., list[Row]], *given: Any) -> list[Row]:
+    """The rows of a size or a case, from a process of its own.
+
+    What was computed before leaves memory, and reusing it is faster than to get new
+    one. So no row depends on the size before.
+    """
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as process:
-        return process.submit(case, name, tiny).result()
+        return process.submit(rows, *given).result()
+
+
+def rows_named(size: Size, names: list[str]) -> list[Row]:
+    """The rows of subjects of these names."""
+    return rows_of(size, [each for each in subjects() if each.name in names])
 
 
 def case(name: str, tiny: bool) -> list[Row]:
@@ -171,7 +182,9 @@ def least(steps: dict[Any, Step], rounds: int) -> dict[Any, float]:
 def peak_bytes(step: Step) -> int:
     """The most memory that a step holds at once beyond what was held before.
 
-    The profiler sees every allocation and release, so this number is exact.
+    torch's profiler sees each of its allocations and releases. numpy's large arrays, of
+    which it does not know, are added at their own most. The number is exact where they
+    are held all along, and else not too small.
     """
     step()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
@@ -181,7 +194,18 @@ def peak_bytes(step: Step) -> int:
         if event.name() == "[memory]":
             now += event.nbytes()
             peak = max(peak, now)
-    return peak
+    return peak + _outside_torch(step)
+
+
+def _outside_torch(step: Step) -> int:
+    """The most bytes of numpy's arrays, where it is more than Python's objects take."""
+    tracemalloc.start()
+    try:
+        step()
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    return most if most >= SEEN else 0
 
 
 @contextmanager

@@ -35,6 +35,8 @@ from lossbook.shapes import Parameter
 Scalar = Callable[[Tensor, Tensor], Tensor]
 # A function of one number each, by broadcasting: of a margin, of score and truth.
 Elementwise = Callable[..., Tensor]
+# (log-odds of the wrong answer, right answers, kept back, out, scale) -> all finite?
+AtOnce = Callable[[Tensor, Tensor, Tensor | None, Tensor, float], bool | None]
 # (logits, truth, out, axis of the classes) -> sums of each row, their axis kept. `out`
 # may be the logits themselves. Afterwards it holds the gradient up to a factor for each
 # row.
@@ -45,6 +47,7 @@ LARGE = 2**13  # values; below, a call takes as long as its numbers
 MIDDLE = 2**11  # values; below, the plain form of no loss is slower
 BLOCK = 2**19  # logits a row block: 2 MiB in float32
 ELEMENTS = 2**17  # values an elementwise block
+PAGES = 2**22  # bytes; from here on numpy asks for large pages
 FEW = 16  # classes; below, torch is fast along the examples only
 NEAR = 16  # logits up to this size lose nothing in a multiplication
 WIDE = 1e17  # sums of exponentials up to this, and down to its inverse, lose nothing
@@ -94,7 +97,27 @@ def quick_base(mkl: bool, processor: str) -> Base:
     return NATURAL if not mkl or "GenuineIntel" in processor else BINARY
 
 
+def has_vector_form(name: str) -> bool:
+    """Return whether numpy takes many numbers at once in a function of one number.
+
+    On Linux, where the processor has AVX-512, it does so in more functions than torch.
+
+    >>> has_vector_form("no such function")
+    False
+    """
+    with suppress(AttributeError, KeyError):  # numpy 1 does not tell
+        found = np.lib.introspect.opt_func_info(func_name=f"^{name}$")
+        return not found[name]["ff"]["current"].startswith("baseline")
+    return False
+
+
 BASE = quick_base(torch.backends.mkl.is_available(), _processor())
+
+# How many of torch's threads numpy's one thread is worth, measured with AVX-512.
+QUICK = {
+    name: threads if has_vector_form(name) else 0
+    for name, threads in {"arctan": 8, "log1p": 2}.items()
+}
 
 _forced: list[Literal["fused", "plain"]] = []
 
@@ -175,6 +198,20 @@ def is_large(values: Tensor) -> bool:
     return values.numel() >= LARGE or bool(_forced)
 
 
+def empty(like: Tensor, *shape: int) -> Tensor:
+    """Return a new tensor, its numbers not set, of the dtype of another one.
+
+    Where it is large it is numpy's. numpy asks Linux for large pages then, torch does
+    not, and getting new memory page by page can take longer than filling it.
+
+    >>> empty(torch.zeros(1), 2, 3).shape
+    torch.Size([2, 3])
+    """
+    if math.prod(shape) * like.element_size() < PAGES:
+        return like.new_empty(shape)
+    return torch.from_numpy(np.empty(shape, str(like.dtype).removeprefix("torch.")))
+
+
 # --- losses of rows ------------------------------------------------------------------
 
 
@@ -250,7 +287,7 @@ def _rows(
     size = min(n, max(1, BLOCK // (form.arrays * classes)))
     large = is_large(logits) or n > size
     few = classes < FEW and large
-    buffer = logits.new_empty((n if gradient else size, classes))
+    buffer = empty(logits, n if gradient else size, classes)
     # Few classes lie one behind the other in memory, block by block.
     room = logits.new_empty((classes, size)) if few else buffer
     axis = 0 if few else 1
@@ -308,15 +345,11 @@ def psi_rows(
     label, times g(p_y) over the sum of all.
     """
     base = BASE if large else NATURAL  # as `_base` of the logits
-    weight = None
+    wide = False  # whether a row's largest logit may be another one with the bias
     if bias is not None:
-        if large:  # else adding takes fewer calls
+        if large:  # else one addition takes fewer calls
             bias = bias - bias.amax()
-            # A moderate bias multiplies the exponentials.
-            if -bias.amin() < -FLOOR[bias.dtype] / 3:
-                weight = bias.exp()
-        if base.nat != 1:
-            bias = base.nat * bias
+        wide = not large or bias.amin().item() < FLOOR[bias.dtype] / 3
 
     def of_others(out: Tensor, y: Tensor, axis: int) -> Tensor:
         # The others' mass is summed, never subtracted from 1: its log stays right
@@ -327,22 +360,18 @@ def psi_rows(
 
     def block(z: Tensor, labels: Tensor, out: Tensor, axis: int) -> tuple[Tensor, ...]:
         y = labels.unsqueeze(axis)
-        if (bias is None or weight is not None) and one_shift(z, out):
-            if weight is not None:
-                out *= weight.unsqueeze(1 - axis)
+        row = bias if bias is None else bias.unsqueeze(1 - axis)
+        if not wide and one_shift(z, out, base, row):
             label, others = out.gather(axis, y), of_others(out, y, axis)
-            if moderate(label, others):
+            if not large or moderate(label, others):
                 return (label / others).log_(), label + others
         exponents(z, out, axis, base)
-        if bias is not None and weight is None:
-            out += bias.unsqueeze(1 - axis)
+        if row is not None:
+            out.add_(row, alpha=base.nat)
+        if wide:
             out -= out.amax(axis, keepdim=True)
         z_y = out.gather(axis, y)
-        power_(out, base)
-        if bias is not None and weight is not None:
-            out *= weight.unsqueeze(1 - axis)
-            z_y += bias[y]
-        others = of_others(out, y, axis)
+        others = of_others(power_(out, base), y, axis)
         margin = z_y.sub(base.log(others))
         if base.nat != 1:
             margin /= base.nat
@@ -366,8 +395,8 @@ def soft_block(
     validate.simplex(targets.amin(), mass, room)
     base = _base(z)
     exponents(z, out, axis, base)
-    score = (targets * out).sum(axis, keepdim=True)
-    if score.isnan().any():  # a class with target 0 is ruled out
+    score = products(targets, out, axis)
+    if math.isnan(score.sum().item()):  # a class with target 0 is ruled out
         score = times_log(targets, out).sum(axis, keepdim=True)
     total = power_(out, base).sum(axis, keepdim=True)
     out.mul_(mass / total).sub_(targets)
@@ -392,9 +421,11 @@ def surplus_block(
     """
     if truth.is_floating_point():
         validate.simplex(truth.amin(), truth.sum(axis), room)
-    total = out.sum(axis, keepdim=True) if one_shift(z, out) else None
-    if total is None or not moderate(total):
-        total = power_(exponents(z, out, axis)).sum(axis, keepdim=True)
+    large, base, total = is_large(z), _base(z), None
+    if one_shift(z, out, base):
+        total = out.sum(axis, keepdim=True)
+    if total is None or (large and not moderate(total)):
+        total = power_(exponents(z, out, axis, base), base).sum(axis, keepdim=True)
     p = out.div_(total)
     surplus = torch.empty_like(p)
     if not truth.is_floating_point():
@@ -500,6 +531,43 @@ def surprise_block(
     return (loss,)
 
 
+def entropy_block(
+    z: Tensor,
+    labels: Tensor,
+    out: Tensor,
+    axis: int,
+    *,
+    of_label: Any,
+    of_entropy: Any,
+) -> tuple[Tensor, ...]:
+    """A multiple of -log p_y and one of the entropy of p, which have the same sums.
+
+    With x = z - max, T the sum of e^x and m the mean of x under p, they are log T - x_y
+    and log T - m. Class k's gradient is p_k (of_label - of_entropy (x_k - m)), and the
+    label's is minus the sum of all others. The second result divides it by T.
+    """
+    y, base = labels.unsqueeze(axis), _base(z)
+    x = torch.sub(z, z.amax(axis, keepdim=True), out=out)
+    x_y = x.gather(axis, y)
+    e = power_(x * base.nat, base)
+    e_y = e.gather(axis, y)
+    others = e.scatter_(axis, y, 0.0).sum(axis, keepdim=True)
+    e.scatter_(axis, y, e_y)
+    total = others + e_y
+    # No digit of a small loss is lost: there the label's e is the largest, which is 1.
+    log_total = torch.where(x_y == 0, others, total - 1).log1p_()
+    mean = products(e, x, axis)
+    if mean.amin().item() == -math.inf:  # a class is ruled out
+        mean = products(e, x.clamp_(min=FLOOR[x.dtype]), axis)
+    mean /= total
+    loss = (of_label + of_entropy) * log_total - of_entropy * mean
+    loss -= times_log(of_label, x_y)
+    torch.add(of_label + of_entropy * mean, x, alpha=-of_entropy, out=out).mul_(e)
+    pulls = out.scatter_(axis, y, 0.0).sum(axis, keepdim=True)
+    out.scatter_(axis, y, -pulls)
+    return loss, total
+
+
 def ruled_out(z: Tensor) -> float:
     """Return what stands for the logit of a class that is ruled out.
 
@@ -516,14 +584,21 @@ def rival_sum_block(
     *,
     value: Elementwise,
     slope: Elementwise,
+    ahead: float,
 ) -> tuple[Tensor, ...]:
-    """The sum over the rivals k of value(z_k - z_y)."""
+    """The sum over the rivals k of value(z_k - z_y + ahead)."""
     y = labels.unsqueeze(axis)
     z_y = z.gather(axis, y)
-    if z_y.amin() == -math.inf:  # must not meet that of a rival
+    ends = torch.aminmax(z_y)
+    low, high = ends.min.item(), ends.max.item()
+    if low == -math.inf:  # must not meet that of a rival
         z = z.clamp(min=torch.finfo(z.dtype).min / 4)
+    if max(-low, high) < NEAR:  # it is not rounded away
+        torch.sub(z, z_y - ahead, out=out)
+    else:
+        torch.sub(z, z_y, out=out).add_(ahead)
     # All in place, unless value wants a new array.
-    losses = value(torch.sub(z, z_y, out=out)).scatter_(axis, y, 0.0)
+    losses = value(out).scatter_(axis, y, 0.0)
     loss = losses.sum(axis, keepdim=True)
     pull = slope(losses).scatter_(axis, y, 0.0)
     pull.scatter_(axis, y, -pull.sum(axis, keepdim=True))
@@ -561,19 +636,20 @@ class Elements(NamedTuple):
 
     Args:
         value: Of (scores, truth).
-        slope: Its derivative in the scores.
+        slope: Its derivative in the scores; None where `at_once` never declines.
         check: Of (scores, truth). It raises an error for truth that is not allowed.
         at_once: Both, of (log-odds of the wrong answer, the right answers 0 or 1, what
-            targets keep back, out). It writes the loss to `out` and the slope in the
-            log-odds over them, or returns False where it cannot, or not all are finite.
-            What targets keep back, at most 1/2, is None where each is 0 or 1.
+            targets keep back, out, scale). It writes the loss to `out` and a multiple
+            of the slope in the log-odds over them. It returns whether each loss is
+            finite, None where it has not looked. False declines: what it wrote does not
+            count. What targets keep back, at most 1/2, is None where each is 0 or 1.
         signs: The truth is -1 or +1, and the right answers are.
     """
 
     value: Elementwise
-    slope: Elementwise
+    slope: Elementwise | None
     check: Callable[[Tensor, Tensor], None]
-    at_once: Callable[[Tensor, Tensor, Tensor | None, Tensor], bool] | None = None
+    at_once: AtOnce | None = None
     signs: bool = False
 
     def is_hard(self, s: Tensor, t: Tensor, room: Tensor) -> bool:
@@ -584,33 +660,45 @@ class Elements(NamedTuple):
         return False
 
     def both(
-        self, s: Tensor, t: Tensor, loss: Tensor, pull: Tensor, hard: bool
-    ) -> bool:
-        """Write losses and slopes at once, or return False where that cannot be."""
+        self,
+        s: Tensor,
+        t: Tensor,
+        loss: Tensor,
+        pull: Tensor,
+        hard: bool,
+        scale: float = 1.0,
+    ) -> bool | None:
+        """Write losses and scaled slopes at once; return what `at_once` does."""
         if self.at_once is None:
             return False
         if self.signs:
             torch.mul(s, t, out=pull).neg_()
-            if not self.at_once(pull, t, None, loss):
-                return False
-            pull.mul_(t).neg_()
-            return True
+            finite = self.at_once(pull, t, None, loss, -scale)
+            pull.mul_(t)
+            return finite
         right, kept_back = t, None
         if not hard:
             right = t.round()
             kept_back = torch.sub(t, right).abs_()
         torch.addcmul(s, right, s, value=-2, out=pull)
-        if not self.at_once(pull, right, kept_back, loss):
-            return False
+        finite = self.at_once(pull, right, kept_back, loss, scale)
         pull.addcmul_(right, pull, value=-2)
-        return True
+        return finite
+
+    def apart(
+        self, s: Tensor, t: Tensor, loss: Tensor, pull: Tensor | None, scale: float
+    ) -> None:
+        """Write losses, and scaled slopes where there is room for them."""
+        loss.copy_(self.value(s, t))
+        if pull is not None and self.slope is not None:
+            torch.mul(self.slope(s, t), scale, out=pull)
 
 
 class ElementLoss(torch.autograd.Function):
     """One loss a number, of (N,) scores and (N,) truth, or the sum of them all.
 
-    The slope is formed in the backward pass, in the gradient itself, unless it falls
-    out of the value.
+    The slope is formed with the losses where both come at once, or where only their sum
+    is asked for; else in the backward pass, in the gradient itself.
     """
 
     @staticmethod
@@ -623,25 +711,22 @@ class ElementLoss(torch.autograd.Function):
         mean. Refuse truth that is not allowed.
         """
         ctx.save_for_backward(scores, truth)
-        ctx.form, ctx.kept, ctx.share, ctx.hard = form, None, None, []
-        losses = None if total else torch.empty_like(scores)
-        if form.at_once is not None and scores.requires_grad:
-            ctx.kept = torch.empty_like(scores)
+        ctx.form, ctx.kept, ctx.share, ctx.hard = form, None, 1.0, []
+        losses = None if total else empty(scores, len(scores))
+        if (total or form.at_once is not None) and scores.requires_grad:
+            ctx.kept = empty(scores, len(scores))
             if total and is_large(scores):
-                ctx.share = scores.new_ones(()) / len(scores)
+                ctx.share = 1 / len(scores)
         room, spare, sums, finite = _spare(scores), _spare(scores), [], True
         for part in _parts(scores):
             s, t = scores[part], truth[part]
             loss = room[: len(s)] if losses is None else losses[part]
             pull = spare[: len(s)] if ctx.kept is None else ctx.kept[part]
             ctx.hard.append(form.is_hard(s, t, loss))
-            if not form.both(s, t, loss, pull, ctx.hard[-1]):
-                finite = False
-                loss.copy_(form.value(s, t))
-                if ctx.kept is not None:
-                    pull.copy_(form.slope(s, t))
-            if ctx.share is not None:
-                pull *= ctx.share
+            known = form.both(s, t, loss, pull, ctx.hard[-1], ctx.share)
+            if known is False:
+                form.apart(s, t, loss, None if ctx.kept is None else pull, ctx.share)
+            finite = finite and known is True
             if total:
                 sums.append(loss.sum())
         return torch.stack(sums).sum() if losses is None else losses, finite
@@ -649,27 +734,27 @@ class ElementLoss(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         """Return slope(scores, truth) times upstream, with a graph where one is due."""
-        form = ctx.form
+        form, share = ctx.form, ctx.share
         scores, truth = ctx.saved_tensors
-        scale = upstream[0].expand(scores.shape)  # each loss has that of their sum
-        if torch.is_grad_enabled():
-            gradient = _with_graph(form.value, scores, truth, scale)
+        if torch.is_grad_enabled():  # each loss has the gradient of their sum
+            every = upstream[0].expand(scores.shape)
+            gradient = _with_graph(form.value, scores, truth, every)
             return gradient, None, None, None
+        scale = upstream[0] if share == 1 else upstream[0] / share
         # What is kept is used up, so that a second backward pass forms it anew.
         kept, ctx.kept = ctx.kept, None
         if kept is not None:
-            if ctx.share is None:
+            if share == 1 or scale != 1:
                 kept.mul_(scale)
-            elif upstream[0] != ctx.share:
-                kept.mul_(upstream[0] / ctx.share)
             return kept, None, None, None
-        gradient, spare = torch.empty_like(scores), _spare(scores)
+        gradient, spare = empty(scores, len(scores)), _spare(scores)
         for part, hard in zip(_parts(scores), ctx.hard, strict=True):
             s, t, pull = scores[part], truth[part], gradient[part]
-            # To the last digit the same in each pass.
-            done = form.both(s, t, spare[: len(s)], pull, hard)
-            slope = pull if done else form.slope(s, t)
-            torch.mul(slope, scale[part], out=pull)
+            # To the last digit the same as before.
+            loss = spare[: len(s)]
+            if form.both(s, t, loss, pull, hard, share) is False:
+                form.apart(s, t, loss, pull, share)
+            pull *= scale if scale.ndim == 0 else scale[part]
         return gradient, None, None, None
 
 
@@ -687,7 +772,7 @@ def each_is(
         torch.addcmul(values, values, values, value=-1, out=room)
     else:
         torch.mul(values, values, out=room).sub_(1)
-    return bool(room.dot(room) == 0)
+    return room.dot(room).item() == 0
 
 
 def _spare(values: Tensor) -> Tensor:
@@ -720,29 +805,38 @@ def exponents(z: Tensor, out: Tensor, axis: int, base: Base | None = None) -> Te
     nat = (base or BASE).nat
     if nat == 1:
         return torch.sub(z, top, out=out)
-    if not is_large(z) or top.abs().amax() > NEAR:
+    if not is_large(z) or top.abs().amax().item() > NEAR:
         return torch.sub(z, top, out=out).mul_(nat)
     return torch.add(-nat * top, z, alpha=nat, out=out)  # in one pass
 
 
-def one_shift(z: Tensor, out: Tensor) -> bool:
-    """Write e^(z - c) to `out`, c being one number, if that can be right, and is fast.
+def one_shift(z: Tensor, out: Tensor, base: Base, bias: Tensor | None = None) -> bool:
+    """Write e^(z + bias - c) to `out`, c being one number, if that is fast and right.
 
-    The largest logit of each example need not be found and subtracted then. It looks
-    at few of them: whether the sums are `moderate` is seen afterwards. In base e there
-    is no subtraction at all, and c is 0. In base 2, what changes the base subtracts c
-    as well; near the largest logit that rounds little.
+    The largest logit of each example need not be found and subtracted then. Of a large
+    batch it looks at few of them: whether the sums are `moderate` is seen afterwards.
+    Of a small one it looks at all, and they are. In base e there is no subtraction at
+    all, and c is 0. In base 2, what changes the base subtracts c as well, and adds the
+    bias; near the largest logit that rounds little.
     """
-    if z is out or not is_large(z):
+    if z is out:
         return False
-    low, high = torch.aminmax(z[::16])
-    floor = FLOOR[torch.float32]
-    if BASE.nat == 1:
-        if low > floor and high < math.log(WIDE):
+    large = is_large(z)
+    ends = torch.aminmax(z[::16] if large else z)
+    low, high = ends.min.item(), ends.max.item()
+    floor, top = FLOOR[torch.float32], math.log(WIDE)
+    if not large:  # no sum of so many leaves what is moderate
+        top -= math.log(LARGE)
+        floor = -top
+    if base.nat == 1:
+        if low > floor and high < top:
             torch.exp(z, out=out)
+            if bias is not None:
+                out *= bias.exp()
             return True
-    elif low - high > floor and high.abs() < NEAR:
-        BASE.power_(torch.add(-BASE.nat * high, z, alpha=BASE.nat, out=out))
+    elif low - high > floor and abs(high) < NEAR:
+        shift = -ends.max if bias is None else bias - ends.max
+        base.power_(torch.add(base.nat * shift, z, alpha=base.nat, out=out))
         return True
     return False
 
@@ -750,7 +844,22 @@ def one_shift(z: Tensor, out: Tensor) -> bool:
 def moderate(*sums: Tensor) -> bool:
     """Return whether the sums, and their ratios, are far from the ends of float32."""
     low, high = torch.aminmax(torch.cat(sums))
-    return bool(low > 1 / WIDE) and bool(high < WIDE)
+    return low.item() > 1 / WIDE and high.item() < WIDE
+
+
+def products(a: Tensor, b: Tensor, axis: int) -> Tensor:
+    """Return the sums of a * b of each example, their axis kept.
+
+    Along the classes numpy adds the products up as it goes, in one thread.
+
+    >>> products(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 4.0]]), 1)
+    tensor([[11.]])
+    """
+    if axis == 0 or torch.get_num_threads() > 1:
+        return (a * b).sum(axis, keepdim=True)
+    with np.errstate(all="ignore"):
+        sums = np.einsum("ij,ij->i", a.numpy(), b.numpy())
+    return torch.from_numpy(sums).unsqueeze(1)
 
 
 def power_(x: Tensor, base: Base | None = None) -> Tensor:
@@ -772,7 +881,7 @@ def log_sigmoids(x: Tensor) -> tuple[Tensor, Tensor]:
     if not underived(x) or x.dtype not in FLOOR:
         return logsigmoid(x), logsigmoid(-x)
     # One logarithm for both. Its derivatives at 0 would be wrong.
-    shared = power_(x.abs().mul_(-BASE.nat)).log1p_()
+    shared = quick_(power_(x.abs().mul_(-BASE.nat)), "log1p")
     return x.clamp(max=0).sub_(shared), shared.add_(x.clamp(min=0)).neg_()
 
 
@@ -784,16 +893,66 @@ def softplus_finite(x: Tensor, out: Tensor) -> bool:
     >>> softplus_finite(torch.tensor([0.0, torch.inf]), torch.empty(2))
     False
     """
-    top, least = x.amax(), FLOOR[x.dtype]
-    if top < -least:
-        _exp(x, out).log1p_()
+    top = x.amax().item()
+    if top < -FLOOR[x.dtype]:
+        quick_(_exp(x, out), "log1p")
         return True
-    # Of a large x it is x itself, to the last digit. Of a tiny e, log(1 + e) is e, and
-    # log1p would be slow.
+    return _softplus_far(x, out, top)
+
+
+def softplus_and_slope(x: Tensor, out: Tensor, scale: float) -> bool:
+    """Write log(1 + e^x) to `out`, `scale` times its slope over x; is each finite?
+
+    >>> x, out = torch.zeros(1), torch.zeros(1)
+    >>> softplus_and_slope(x, out, 10.0), x
+    (True, tensor([5.]))
+    """
+    top = x.amax().item()
+    if top < -FLOOR[x.dtype]:
+        e = _exp(x, out)
+        if scale == 1:
+            x.sigmoid_()
+        else:  # e / (1 + e), with no pass for the scale
+            inverse = 1 / scale
+            torch.add(x.new_tensor(inverse), e, alpha=inverse, out=x)
+            torch.div(e, x, out=x)
+        quick_(e, "log1p")
+        return True
+    finite = _softplus_far(x, out, top)
+    x.sigmoid_().mul_(scale)
+    return finite
+
+
+def _softplus_far(x: Tensor, out: Tensor, top: float) -> bool:
+    """Write log(1 + e^x) to `out`, the largest x being `top`, however large that is."""
+    least = FLOOR[x.dtype]
     e = _exp(x.clamp(least, -least), out)
-    torch.minimum(e, e.clamp(min=torch.finfo(x.dtype).eps).log1p_(), out=out)
-    torch.maximum(out, x, out=out)
-    return bool(top < math.inf)  # not nan either
+    if by_numpy("log1p"):
+        quick_(e, "log1p")
+    else:  # torch's is slow of a tiny e, of which log(1 + e) is e
+        log = e.clamp(min=torch.finfo(x.dtype).eps).log1p_()
+        torch.minimum(e, log, out=out)
+    torch.maximum(out, x, out=out)  # of a large x it is x itself, to the last digit
+    return top < math.inf  # not nan either
+
+
+def by_numpy(name: Literal["arctan", "log1p"]) -> bool:
+    """Return whether numpy's function is faster than torch's with all its threads."""
+    return torch.get_num_threads() < QUICK[name]
+
+
+def quick_(x: Tensor, name: Literal["arctan", "log1p"]) -> Tensor:
+    """Replace x by a function of it: by numpy's where that is the faster one.
+
+    >>> quick_(torch.tensor([0.0, 1.0]), "log1p")
+    tensor([0.0000, 0.6931])
+    """
+    if by_numpy(name) and x.numel() >= MIDDLE:
+        with np.errstate(all="ignore"):
+            getattr(np, name)(x.numpy(), out=x.numpy())
+    else:
+        getattr(torch, name)(x, out=x)
+    return x
 
 
 def _exp(x: Tensor, out: Tensor) -> Tensor:

@@ -16,8 +16,10 @@ from lossbook.kernels import (
     log_sigmoids,
     mixed_log,
     power,
+    quick_,
     raised,
     sigmoid,
+    softplus_and_slope,
     softplus_finite,
     times_log,
     underived,
@@ -41,6 +43,7 @@ __all__ = [
     "below",
     "binary_loss",
     "divergence_loss",
+    "entropy_loss",
     "expm1",
     "finite",
     "label_margin",
@@ -53,6 +56,7 @@ __all__ = [
     "pair_squares",
     "power",
     "psi_loss",
+    "quick_",
     "raised",
     "rival_max",
     "rival_sum",
@@ -61,6 +65,7 @@ __all__ = [
     "sigmoid",
     "soft_counts",
     "soft_loss",
+    "softplus_and_slope",
     "softplus_finite",
     "surplus_loss",
     "surprise_loss",
@@ -215,7 +220,7 @@ def psi_loss(
     >>> psi_loss(torch.tensor([[2.0, 0.0]]), torch.tensor([0]), psi, factor)
     tensor([0.1269])
     """
-    validate.logits_and_labels(logits, labels)
+    validate.logits_and_labels(logits, labels, values=False)
     z = upcast(logits)
     psi_, factor_ = partial(psi, **params), partial(factor, **params)
     if bias is not None:
@@ -231,7 +236,7 @@ def psi_loss(
     # One bias for all examples, no gradient in it: else it is a parameter.
     fixed = bias is None or (bias.ndim == 1 and not bias.requires_grad)
     others = [*params.values(), *[bias] * (not fixed)]
-    return _rows(z, labels, form, plain, *others, least=kernels.MIDDLE)
+    return _rows_of_labels(z, labels, form, plain, *others)
 
 
 def soft_loss(logits: Logits, targets: Targets) -> PerExample:
@@ -253,7 +258,7 @@ def soft_loss(logits: Logits, targets: Targets) -> PerExample:
     def plain(logits: Tensor, targets: Tensor) -> Tensor:
         return -times_log(targets, logits.log_softmax(-1)).sum(-1)
 
-    return _rows_of_targets(logits, targets, kernels.soft_block, plain)
+    return _rows_of_targets(logits, targets, kernels.soft_block, plain, arrays=1)
 
 
 def surplus_loss(
@@ -304,7 +309,7 @@ def label_surplus_loss(
     >>> label_surplus_loss(z, y, torch.abs, torch.Tensor.sign_)
     tensor([1.])
     """
-    validate.logits_and_labels(logits, labels)
+    validate.logits_and_labels(logits, labels, values=False)
 
     def plain(logits: Tensor, labels: Tensor) -> Tensor:
         # 1 - p_y by its own sigmoid, so that it keeps its digits where p_y rounds to 1.
@@ -316,7 +321,7 @@ def label_surplus_loss(
         block = partial(kernels.surplus_block, value=value, slope=slope)
         return kernels.Rows(block, arrays=2)
 
-    return _rows(upcast(logits), labels, form, plain, least=kernels.MIDDLE)
+    return _rows_of_labels(logits, labels, form, plain)
 
 
 def divergence_loss(
@@ -400,7 +405,7 @@ def surprise_loss(
     >>> surprise_loss(torch.tensor([[2.0, 0.0]]), torch.tensor([0]), value, slopes)
     tensor([0.3269])
     """
-    validate.logits_and_labels(logits, labels)
+    validate.logits_and_labels(logits, labels, values=False)
     value_, slopes_ = partial(value, **params), partial(slopes, **params)
 
     def plain(logits: Tensor, labels: Tensor) -> Tensor:
@@ -417,8 +422,45 @@ def surprise_loss(
             partial(block, value=value_, slopes=slopes_, bounded=bounded)
         )
 
-    z, least = upcast(logits), kernels.MIDDLE
-    return _rows(z, labels, form, plain, *params.values(), least=least)
+    return _rows_of_labels(logits, labels, form, plain, *params.values())
+
+
+def entropy_loss(
+    logits: Logits, labels: Labels, *, of_label: Parameter, of_entropy: Parameter
+) -> PerExample:
+    """Return a multiple of -log p_y plus one of the entropy of softmax, per example.
+
+    Args:
+        logits: (..., C), unnormalized log-probabilities.
+        labels: (...), integer classes.
+        of_label: what -log p_y is multiplied by; a float, or a tensor that broadcasts
+            against the loss. 0 times an infinite one is 0.
+        of_entropy: the same for the entropy -sum_k p_k log p_k.
+
+    Returns:
+        (...), in float32 or wider.
+
+    >>> z, y = torch.tensor([[2.0, 0.0]]), torch.tensor([0])
+    >>> entropy_loss(z, y, of_label=0.0, of_entropy=1.0)
+    tensor([0.3653])
+    """
+    validate.logits_and_labels(logits, labels, values=False)
+
+    def plain(logits: Tensor, labels: Tensor) -> Tensor:
+        # All digits also where p is near 1: there, from the margin.
+        top = logits.detach().argmax(-1)
+        near_one = logsigmoid(label_margin(logits, top))[..., None]
+        log_p = logits.log_softmax(-1).scatter(-1, top[..., None], near_one)
+        # p log p tends to 0, and no 0 meets infinity in value and gradient.
+        least = log_p.clamp(min=torch.finfo(log_p.dtype).min)
+        entropy = -(least.exp() * least).sum(-1)
+        return of_entropy * entropy - times_log(of_label, at_label(log_p, labels))
+
+    def form() -> kernels.Rows:
+        block = partial(kernels.entropy_block, of_label=of_label, of_entropy=of_entropy)
+        return kernels.Rows(block, lambda loss, total: (loss, 1 / total), arrays=2)
+
+    return _rows_of_labels(logits, labels, form, plain, of_label, of_entropy)
 
 
 def rival_sum(
@@ -426,30 +468,32 @@ def rival_sum(
     labels: Labels,
     value: Elementwise,
     slope: Elementwise,
+    *,
+    ahead: float = 0.0,
     **params: Parameter,
 ) -> PerExample:
-    """Return the sum over the rivals k of value(z_k - z_y) per example.
+    """Return the sum over the rivals k of value(z_k - z_y + ahead) per example.
 
     Args:
         logits: (..., C), scores of the classes.
         labels: (...), integer classes.
-        value: the loss as a function of (lead of the rival, **params). It may write
-            over the leads.
+        value: the loss as a function of (lead of the rival + ahead, **params). It may
+            write over the leads.
         slope: its derivative, for the fused form, as a function of (the loss,
             **params), written over the losses.
+        ahead: what is added to each lead.
         params: floats, or tensors that broadcast against the loss.
 
     Returns:
         (...), in float32 or wider.
 
-    >>> def value(lead):
-    ...     return lead.add_(1).relu_()
     >>> def slope(loss):
     ...     return torch.gt(loss, 0, out=loss)
-    >>> rival_sum(torch.tensor([[2.0, 1.5, 0.0]]), torch.tensor([0]), value, slope)
+    >>> z, y = torch.tensor([[2.0, 1.5, 0.0]]), torch.tensor([0])
+    >>> rival_sum(z, y, torch.relu_, slope, ahead=1.0)
     tensor([0.5000])
     """
-    validate.logits_and_labels(logits, labels)
+    validate.logits_and_labels(logits, labels, values=False)
     wide = {name: over_classes(param) for name, param in params.items()}
     value_, slope_ = partial(value, **wide), partial(slope, **wide)
 
@@ -457,14 +501,15 @@ def rival_sum(
         index = labels[..., None].long()
         # A finite stand-in for -inf: that of a rival must not meet that of the label.
         rivals = logits.clamp(min=torch.finfo(logits.dtype).min / 4)
-        losses = value_(rivals - logits.gather(-1, index))
+        losses = value_(rivals - logits.gather(-1, index) + ahead)
         return losses.scatter(-1, index, 0.0).sum(-1)
 
     def form() -> kernels.Rows:
         block = kernels.rival_sum_block
-        return kernels.Rows(partial(block, value=value_, slope=slope_))
+        return kernels.Rows(partial(block, value=value_, slope=slope_, ahead=ahead))
 
-    return _rows(upcast(logits), labels, form, plain, *params.values())
+    least = kernels.LARGE
+    return _rows_of_labels(logits, labels, form, plain, *params.values(), least=least)
 
 
 def rival_max(
@@ -485,7 +530,7 @@ def rival_max(
     >>> rival_max(torch.tensor([[2.0, 1.5, 1.8]]), torch.tensor([0]), value, slope)
     tensor([0.8000])
     """
-    validate.logits_and_labels(logits, labels)
+    validate.logits_and_labels(logits, labels, values=False)
     value_, slope_ = partial(value, **params), partial(slope, **params)
 
     def plain(logits: Tensor, labels: Tensor) -> Tensor:
@@ -499,15 +544,15 @@ def rival_max(
         block = kernels.rival_max_block
         return kernels.Rows(partial(block, value=value_, slope=slope_))
 
-    return _rows(upcast(logits), labels, form, plain, *params.values())
+    least = kernels.LARGE
+    return _rows_of_labels(logits, labels, form, plain, *params.values(), least=least)
 
 
 def margin_loss(
     scores: Scores,
     signs: Signs,
     value: Elementwise,
-    slope: Elementwise,
-    at_once: Callable[..., bool] | None = None,
+    at_once: Callable[..., bool | None],
     **params: Parameter,
 ) -> PerExample:
     """Return value(margin) per example, with margin = sign * score.
@@ -516,9 +561,10 @@ def margin_loss(
         scores: (...), one real number an example.
         signs: (...), the true class, -1 or +1.
         value: the loss as a function of (margin, **params).
-        slope: its derivative in the margin, of the same arguments, for the fused form.
-        at_once: both in one pass, with **params, as `kernels.Elements` takes it, where
-            that is faster than autograd for much input only.
+        at_once: the fused form, as a function of (x, out, scale, **params), with x
+            minus the margin. It writes the loss to `out`, and `scale` times its slope
+            in x over x. It returns whether each loss is finite, None where it has not
+            looked.
         params: floats, or tensors that broadcast against the loss.
 
     Returns:
@@ -526,9 +572,10 @@ def margin_loss(
 
     >>> def value(margin):
     ...     return (1 - margin).relu()
-    >>> def slope(margin):
-    ...     return -(margin < 1).to(margin.dtype)
-    >>> margin_loss(torch.tensor([2.0, 0.5]), torch.tensor([-1, 1]), value, slope)
+    >>> def at_once(x, out, scale):
+    ...     torch.add(x, 1, out=out).relu_()
+    ...     torch.gt(out, 0, out=x).mul_(scale)
+    >>> margin_loss(torch.tensor([2.0, 0.5]), torch.tensor([-1, 1]), value, at_once)
     tensor([3.0000, 0.5000])
     """
     validate.scores_and_signs(scores, signs, values=False)
@@ -537,14 +584,14 @@ def margin_loss(
     def of_scores(scores: Tensor, signs: Tensor) -> Tensor:
         return value(scores * signs, **params)
 
-    def slope_in_scores(scores: Tensor, signs: Tensor) -> Tensor:
-        return slope(scores * signs, **params) * signs
+    def both(
+        x: Tensor, right: Tensor, kept_back: Tensor | None, out: Tensor, scale: float
+    ) -> bool | None:
+        return at_once(x, out, scale, **params) or None
 
     check = validate.scores_and_signs
-    both = partial(at_once, **params) if at_once is not None else None
-    form = kernels.Elements(of_scores, slope_in_scores, check, both, signs=True)
-    least = kernels.MIDDLE if at_once is None else kernels.LARGE
-    return _elements(s, signs.to(s.dtype), form, params, least)
+    form = kernels.Elements(of_scores, None, check, both, signs=True)
+    return _elements(s, signs.to(s.dtype), form, params, kernels.LARGE)
 
 
 def binary_loss(
@@ -586,12 +633,26 @@ def binary_loss(
     return _elements(s, targets.to(s.dtype), form, params, kernels.MIDDLE)
 
 
+def _rows_of_labels(
+    logits: Tensor,
+    labels: Tensor,
+    form: Callable[[], kernels.Rows],
+    plain: kernels.Plain,
+    *params: Any,
+    least: int = kernels.MIDDLE,
+) -> Tensor:
+    """Return the loss of each row; a fused form finds a label that is not allowed."""
+    z, check = upcast(logits), partial(validate.logits_and_labels, logits, labels)
+    return _rows(z, labels, form, plain, *params, least=least, check=check)
+
+
 def _rows_of_targets(
     logits: Tensor,
     targets: Tensor,
     block: Callable[..., tuple[Tensor, ...]],
     plain: kernels.Plain,
     *params: Any,
+    arrays: int = 2,
 ) -> Tensor:
     """Return the loss of each row; a fused form looks at the targets itself."""
     validate.logits_and_targets(logits, targets, values=False)
@@ -600,7 +661,7 @@ def _rows_of_targets(
 
     def form() -> kernels.Rows:
         room = validate.simplex_room(targets.dtype, z.dtype)
-        return kernels.Rows(partial(block, room=room), arrays=2)
+        return kernels.Rows(partial(block, room=room), arrays=arrays)
 
     check = partial(validate.logits_and_targets, logits, targets)
     return _rows(z, q, form, plain, *params, least=kernels.MIDDLE, check=check)
@@ -612,26 +673,29 @@ def _rows(
     form: Callable[[], kernels.Rows],
     plain: kernels.Plain,
     *params: Any,
-    least: int = kernels.LARGE,
-    check: Callable[[], None] | None = None,
+    least: int,
+    check: Callable[[], None],
 ) -> Tensor:
     """Return the loss of each row, in the form that serves the call.
 
-    The plain one does not look at the truth: `check` does, where there is one.
+    The plain one does not look at the truth: `check` does. It also says in words why a
+    fused one failed.
     """
     if logits.shape[-1] > 1 and kernels.usable(logits, truth, *params, least=least):
         y = truth if truth.dtype.is_floating_point else truth.long()
-        loss: Tensor
-        if logits.ndim == 2:
-            loss = kernels.RowLoss.apply(logits, y, form(), plain)
-        else:
+        z, flat = logits, logits.ndim == 2
+        if not flat:
             z = logits.reshape(-1, logits.shape[-1])
             y = y.reshape(-1) if y.ndim < logits.ndim else y.reshape(z.shape)
-            loss = kernels.RowLoss.apply(z, y, form(), plain)
+        try:
+            loss: Tensor = kernels.RowLoss.apply(z, y, form(), plain)
+        except (IndexError, RuntimeError):  # a label without a class
+            check()
+            raise
+        if not flat:
             loss = loss.reshape(logits.shape[:-1])
     else:
-        if check is not None:
-            check()
+        check()
         loss = plain(logits, truth)
     return validate.explain_nan("logits", logits, loss)
 

@@ -87,16 +87,16 @@ def simplex(low: Tensor, sums: Tensor, room: float) -> None:
         sums: the sum over the classes of each example.
         room: how far from 1 rounding may lead.
     """
-    if not low >= 0:
+    if not low.item() >= 0:
         raise ValueError(
             f"targets must be probabilities, none negative, got {_plain(low)}"
         )
-    error = (sums - 1).abs()
-    if error.amax() > room:
+    ends = torch.aminmax(sums)
+    worst = max(ends, key=lambda end: abs(end.item() - 1))
+    if abs(worst.item() - 1) > room:
         raise ValueError(
-            "targets must sum to 1 over the classes, got "
-            f"{_plain(sums.flatten()[error.argmax()])}; divide them by their sum, or "
-            "use softmax"
+            f"targets must sum to 1 over the classes, got {_plain(worst)}; divide them "
+            "by their sum, or use softmax"
         )
 
 

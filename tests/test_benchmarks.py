@@ -1,5 +1,6 @@
 """The benchmark: what it counts, what it stores, and whether that is still true."""
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -69,6 +70,15 @@ def test_memory_is_counted_exactly():
 
     # 1000 and 3000 numbers at once; later only 3 times 1000.
     assert measure.peak_bytes(step) == 4 * 4000
+
+
+def test_memory_of_numpy_is_counted():
+    def step():
+        first = np.empty(2**20, np.float32)
+        return torch.empty(2**20) + torch.from_numpy(first)
+
+    beyond = measure.peak_bytes(step) - 3 * 4 * 2**20
+    assert 0 <= beyond < 2**14  # Python's own objects
 
 
 def test_the_least_of_interleaved_rounds_counts():

@@ -1,5 +1,8 @@
 """The fused form: chosen where it may run, and equal to the plain one there."""
 
+import tracemalloc
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
@@ -50,6 +53,11 @@ def bent_slope(margin):
     return 2 * (margin - 1) + margin.cos()
 
 
+def bent_at_once(x, out, scale):
+    out.copy_(bent(-x))
+    x.copy_(-scale * bent_slope(-x))
+
+
 def curved(surplus):
     """A function that is 0 at 0, as its slope is."""
     return surplus.square() + surplus.square() * surplus
@@ -66,10 +74,6 @@ def paid(lead):
 
 def paid_slope(loss):
     return loss.neg_().expm1_().neg_()
-
-
-def lacking(lead):
-    return lead.add_(1).relu_()
 
 
 def lacking_slope(loss):
@@ -164,6 +168,8 @@ def soft(z):
 
 SURPLUS = ("squared_emd", "total_variation", "wasserstein_1d")
 MARGINS = (
+    "exponential",
+    "hinge",
     "logistic",
     "modified_huber",
     "ramp",
@@ -172,6 +178,8 @@ MARGINS = (
     "smooth_hinge",
     "squared",
     "squared_hinge",
+    "tangent",
+    "unhinged",
 )
 
 # Each fused form by one loss that uses it: of (logits, labels).
@@ -211,14 +219,21 @@ FORMS = {
     **{key: of_targets(key) for key in SURPLUS},
     "surprise_loss": lambda z, y: ops.surprise_loss(z, y, mixed, mixed_slopes),
     "nce": lossbook.nce,
+    "entropy_loss": lambda z, y: ops.entropy_loss(z, y, of_label=0.3, of_entropy=-1.2),
+    "soft_bootstrap": lambda z, y: lossbook.soft_bootstrap(z, y, beta=0.6),
+    "confidence_penalty": lossbook.confidence_penalty,
     "brier": lossbook.brier,
     "distillation": of_targets("distillation"),
     "kl": of_targets("kl"),
     "divergence_loss": lambda z, y: ops.divergence_loss(z, simplex(z), temperature=0.7),
     "rival_sum": lambda z, y: ops.rival_sum(z, y, paid, paid_slope),
-    "rival_sum, hinge": lambda z, y: ops.rival_sum(z, y, lacking, lacking_slope),
+    "rival_sum, hinge": lambda z, y: ops.rival_sum(
+        z, y, torch.relu_, lacking_slope, ahead=1.0
+    ),
     "rival_max": lambda z, y: ops.rival_max(z, y, bent, bent_slope),
-    "margin_loss": lambda z, y: ops.margin_loss(z, 2 * halves(z) - 1, bent, bent_slope),
+    "margin_loss": lambda z, y: ops.margin_loss(
+        z, 2 * halves(z) - 1, bent, bent_at_once
+    ),
     "binary_loss": lambda z, y: ops.binary_loss(
         z, (halves(z) + 0.2) / 1.4, of_both, of_both_slope
     ),
@@ -679,10 +694,12 @@ def test_a_score_beyond_the_exponentials_costs_itself(key):
     assert gradient[::2].tolist() == [-1.0, -1.0]
 
 
+@pytest.mark.parametrize("quick", [True, False])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("most", [60.0, 1000.0])
-def test_log_of_1_plus_e_x_keeps_its_digits(dtype, most):
+def test_log_of_1_plus_e_x_keeps_its_digits(dtype, most, quick, monkeypatch):
     """With scores beyond the exponentials and without; down to what is nearly 0."""
+    monkeypatch.setitem(kernels.QUICK, "log1p", 1000 * quick)
     x = torch.linspace(-60, most, 12_007, dtype=dtype)
     out = torch.empty_like(x)
     assert kernels.softplus_finite(x, out)
@@ -713,6 +730,222 @@ def test_the_weight_of_yes_and_that_of_no_are_exact(alpha):
             found.append(lossbook.binary_focal(z, answers, alpha=each).detach())
     expected = found[1] * torch.tensor([alpha, 1 - alpha])
     torch.testing.assert_close(found[0], expected, rtol=2e-7, atol=0)
+
+
+@pytest.mark.parametrize("quick", [True, False])
+@pytest.mark.parametrize("name", kernels.QUICK)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_function_of_many_is_right_by_either_library(dtype, name, quick, monkeypatch):
+    """Of numbers from the least there are; numpy keeps silent of what is too small."""
+    monkeypatch.setitem(kernels.QUICK, name, 1000 * quick)
+    ends = torch.finfo(dtype)
+    least, most = np.log10(ends.smallest_normal) - 3, np.log10(ends.max) - 1
+    x = torch.tensor(np.logspace(least, most, kernels.LARGE), dtype=dtype)
+    exact = getattr(np, name)(x.numpy().astype(np.longdouble))
+    with np.errstate(all="raise"):
+        found = kernels.quick_(x, name)
+    assert found is x
+    wrong = np.abs(x.numpy() - exact) / np.spacing(exact.astype(x.numpy().dtype))
+    assert wrong.max() < 2.5  # units of the last place
+
+
+@pytest.mark.parametrize(("worth", "threads"), [(2, 1), (2, 2), (1, 2), (0, 1)])
+def test_numpy_is_used_where_torchs_threads_are_no_faster(worth, threads, monkeypatch):
+    monkeypatch.setitem(kernels.QUICK, "log1p", worth)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    monkeypatch.setattr(np, "log1p", lambda x, out: out.fill(-1))
+    found = kernels.quick_(torch.ones(kernels.MIDDLE), "log1p")
+    assert (found[0].item() == -1) == (threads < worth)
+    assert kernels.quick_(torch.zeros(1), "log1p").item() == 0  # too few
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_sums_of_products_are_the_same_with_more_threads(threads, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    a, b = batch()[0].detach(), torch.arange(5.0).double().expand(40, 5)
+    for axis in (0, 1):
+        torch.testing.assert_close(
+            kernels.products(a, b, axis), (a * b).sum(axis, keepdim=True)
+        )
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ({"log1p": {"ff": {"current": "X86_V4"}}}, True),
+        ({"log1p": {"ff": {"current": "baseline(X86_V2)"}}}, False),
+        ({"log1p": {"dd": {"current": "X86_V4"}}}, False),
+        ({}, False),
+    ],
+)
+def test_numpy_tells_what_it_does_at_once(told, expected, monkeypatch):
+    asked = []
+
+    class Introspect:
+        @staticmethod
+        def opt_func_info(func_name):
+            asked.append(func_name)
+            return told
+
+    monkeypatch.setattr(np.lib, "introspect", Introspect, raising=False)
+    assert kernels.has_vector_form("log1p") is expected
+    assert asked == ["^log1p$"]
+    monkeypatch.delattr(np.lib, "introspect")
+    assert not kernels.has_vector_form("log1p")  # numpy 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_large_room_is_numpys(dtype):
+    """numpy asks for large pages. The tensor is one as any other."""
+    like = torch.zeros(1, dtype=dtype)
+    rows = kernels.PAGES // like.element_size() // 8
+    tracemalloc.start()
+    try:
+        found = kernels.empty(like, rows, 8), kernels.empty(like, rows - 1, 8)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kernels.PAGES <= held < 1.5 * kernels.PAGES  # of the first one alone
+    for each, n in zip(found, (rows, rows - 1), strict=True):
+        assert (each.shape, each.dtype) == ((n, 8), dtype)
+        assert each.fill_(2).sum().item() == 16 * n
+
+
+@pytest.mark.parametrize("form", ["fused", "as it is, small", "as it is, large"])
+def test_a_wide_bias_may_move_the_largest_logit(form):
+    """Far below the largest, exponentials have a floor. In float32, beside float64."""
+    from lossbook.losses.entropy._cross_entropy import factor, psi
+
+    count = 1000 if form == "as it is, small" else 3000
+    z = torch.tensor([[0.0, -200.0, -195.0]]).repeat(count, 1)
+    bias = torch.tensor([-150.0, 100.0, 101.0])
+    labels = torch.arange(count) % 3
+    found = []
+    for name, x in (("fused", z), ("plain", z.double())):
+        forced = kernels.force(name) if name in (form, "plain") else nullcontext()
+        x.requires_grad_()
+        with forced:
+            loss = ops.psi_loss(x, labels, psi, factor, bias=bias)
+        (gradient,) = torch.autograd.grad(loss.sum(), x)
+        found.append((loss.double(), gradient.double()))
+    for fused, plain in zip(*found, strict=True):
+        # Numbers near 200 are rounded to 1.5e-5.
+        torch.testing.assert_close(fused, plain, rtol=2e-5, atol=1e-20)
+
+
+@pytest.mark.parametrize("form", ["plain", "fused"])
+@pytest.mark.parametrize("far", [0.0, 3e7, -3e7])
+def test_the_margin_is_not_rounded_away_beside_huge_logits(form, far):
+    logits = torch.tensor([[0.0, 0.0, -64.0]]) + far
+    with kernels.force(form):
+        assert lossbook.weston_watkins(logits, torch.tensor([0])).item() == 1
+
+
+BY_LABELS = [
+    "cross_entropy",
+    "psi_loss with bias",
+    "surprise_loss",
+    "label_surplus_loss",
+    "entropy_loss",
+    "rival_sum",
+    "rival_max",
+]
+
+
+@pytest.mark.parametrize("form", ["fused", "plain"])
+@pytest.mark.parametrize("classes", CLASSES)
+@pytest.mark.parametrize("wrong", ["below", "above"])
+@pytest.mark.parametrize("loss", BY_LABELS)
+def test_a_label_without_a_class_is_told(loss, wrong, classes, form, monkeypatch):
+    """In the last of many blocks."""
+    monkeypatch.setattr(kernels, "BLOCK", 3 * classes)
+    logits, labels = batch(classes=classes)
+    labels[-1] = {"below": -1, "above": classes}[wrong]
+    message = rf"labels must lie in 0..{classes - 1} .*, got {int(labels[-1])}$"
+    with kernels.force(form), pytest.raises(ValueError, match=message):
+        FORMS[loss](logits, labels)
+
+
+def test_an_error_that_is_not_the_labels_is_passed_on():
+    def failing(log_p, log_not_p):
+        raise RuntimeError("no memory left")
+
+    logits, labels = batch()
+    with kernels.force("fused"), pytest.raises(RuntimeError, match="no memory left"):
+        ops.psi_loss(logits, labels, failing, failing)
+
+
+def shifts(monkeypatch):
+    """Count how often a row's largest logit is found and subtracted."""
+    calls, exponents = [], kernels.exponents
+
+    def counted(*args):
+        calls.append(args)
+        return exponents(*args)
+
+    monkeypatch.setattr(kernels, "exponents", counted)
+    return calls
+
+
+@pytest.mark.parametrize("form", [*PSI, "brier", "BalancedSoftmax"])
+@pytest.mark.parametrize("far", [0.0, 27.0, -27.0, 33.0, -33.0, 80.0, -80.0])
+def test_a_small_batch_is_as_exact(form, far):
+    """In float32, beside float64; moderate or not, in the last row alone."""
+    logits, labels = batch(256, 20, torch.float32)
+    with torch.no_grad():
+        logits /= 5
+        logits[-1, 3] += far
+        logits[-2] += far
+    labels[-1] = 3
+    found = []
+    for name, z in (("fused", logits), ("plain", logits.detach().double())):
+        z.requires_grad_()
+        with kernels.force("plain") if name == "plain" else nullcontext():
+            loss = FORMS[form](z, labels)
+        (gradient,) = torch.autograd.grad(loss.sum(), z)
+        found.append((loss.double(), gradient.double()))
+    for fused, plain in zip(*found, strict=True):
+        torch.testing.assert_close(fused, plain, rtol=2e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("far", "shifted"), [(0.0, False), (27.0, False), (33.0, True), (-33.0, True)]
+)
+def test_all_logits_of_a_small_batch_are_looked_at(far, shifted, monkeypatch):
+    calls = shifts(monkeypatch)
+    logits, labels = batch(256, 20, torch.float32)
+    with torch.no_grad():
+        logits /= 5
+        logits[-1, 3] = far
+    lossbook.cross_entropy(logits, labels)
+    assert bool(calls) is shifted
+
+
+@pytest.mark.parametrize("gap", [8.0, 12.0, 30.0])
+@pytest.mark.parametrize("classes", CLASSES)
+def test_a_small_entropy_keeps_its_digits(classes, gap):
+    """In float32, beside float64, of predictions that are nearly certain."""
+    z = torch.linspace(-1, 0, classes).repeat(3, 1)
+    z[:, 2] = gap
+    found = []
+    for form, x in (("fused", z), ("plain", z.double())):
+        x.requires_grad_()
+        with kernels.force(form):
+            loss = lossbook.soft_bootstrap(x, torch.full((3,), 2), beta=0.5)
+        (gradient,) = torch.autograd.grad(loss.sum(), x)
+        found.append([loss.double(), gradient.double()])
+    for fused, plain in zip(*found, strict=True):
+        torch.testing.assert_close(fused, plain, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("form", ["plain", "fused"])
+def test_a_label_without_weight_may_be_ruled_out(form):
+    z = torch.tensor([[-torch.inf, 0.0, 0.0]], requires_grad=True)
+    with kernels.force(form):
+        loss = ops.entropy_loss(z, torch.tensor([0]), of_label=0.0, of_entropy=1.0)
+    (gradient,) = torch.autograd.grad(loss.sum(), z)
+    assert loss.item() == pytest.approx(np.log(2))
+    assert gradient.tolist()[0] == pytest.approx([0, 0, 0], abs=1e-7)
 
 
 def test_an_unknown_form_is_refused():
@@ -748,15 +981,9 @@ def test_large_logits_of_one_example_are_seen(form, far):
 @pytest.mark.parametrize("offset", [0.0, 12.0, 33.0, -33.0])
 def test_exponentials_that_are_not_shifted_lose_nothing(offset, monkeypatch):
     """In float32, beside float64. In base 2, large logits are shifted row by row."""
-    calls, exponents = [], kernels.exponents
-
-    def counted(*args):
-        calls.append(args)
-        return exponents(*args)
-
+    calls = shifts(monkeypatch)
     logits, labels = batch(64, 20)
     logits = (logits.detach().float() / 4 + offset).requires_grad_()
-    monkeypatch.setattr(kernels, "exponents", counted)
     with kernels.force("fused"):
         loss = lossbook.cross_entropy(logits, labels)
     far = abs(offset) > kernels.NEAR

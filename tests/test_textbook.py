@@ -93,7 +93,7 @@ CASES = {
     "nt_xent": of_card(
         "nt_xent", *views(256), fast=(_nt_xent, "log_sums_without_self")
     ),
-    "info_nce": of_card("info_nce", *views(2048), fast=(_info_nce, "log_sums")),
+    "info_nce": of_card("info_nce", *views(512), fast=(_info_nce, "log_sums")),
     "all_triplets": Case(
         lossbook.all_triplets,
         (rng().normal(size=(120, 16)) / 4, np.arange(120) // 8),

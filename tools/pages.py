@@ -202,8 +202,11 @@ def speed_page(frame: pd.DataFrame | None, swept: pd.DataFrame | None = None) ->
         f"in the logits, divided by that of `{cases.BASELINE}` on the same logits: "
         "below 1 is faster. All rows of a size were timed in interleaved rounds of "
         "random order, garbage collection off, one thread, the least of the rounds "
-        "taken. How long the baseline takes depends on whether memory is fresh or "
-        "used before; interleaving gives all rows the same mixture. "
+        "taken, each size in a process of its own. How long the baseline takes depends "
+        "on whether memory is fresh or used before; interleaving gives all rows the "
+        "same mixture. Where it is fresh, as at the largest size, a large gradient of "
+        "lossbook costs less: its memory is numpy's, which comes in large pages where "
+        "Linux has them. "
         "Losses of one number each are taken through `Criterion`, which asks for their "
         "sum alone where it is faster. "
         f"Logits are drawn from a normal distribution of deviation {cases.MILD:g}. "
@@ -214,8 +217,8 @@ def speed_page(frame: pd.DataFrame | None, swept: pd.DataFrame | None = None) ->
     columns = (
         "*/ limit* is the time over that of a copy of the logits. "
         f"*Sharp / mild* is a loss's own time at deviation {cases.SHARP:g} over that "
-        f"at {cases.MILD:g}. *Peak* is the most memory held beyond the input, counted "
-        "exactly, in units of the logits; the gradient alone is 1."
+        f"at {cases.MILD:g}. *Peak* is the most memory held beyond the input, of torch "
+        "and of numpy, in units of the logits; the gradient alone is 1."
     )
     lowest = (
         "No computation that reads the logits once and writes their gradient once can "

@@ -36,6 +36,7 @@ TRANSPOSED = {"T", "mT"}
 COMMUTATIVE = {
     "maximum",
     "minimum",
+    "mul",
     "eq",
     "logaddexp",
     "fmax",
@@ -359,9 +360,12 @@ def of_call(node: ast.Call) -> Iterator[ast.AST]:
         keywords = [
             ast.keyword(bounds.get(k.arg or "", k.arg), k.value) for k in node.keywords
         ]
-        if name.startswith("clamp") and len(keywords) == 1:
+        given = [k.arg for k in node.keywords]
+        if name.startswith("clamp") and given in (["min"], ["max"]):
             yield ast.Call(node.func, node.args, keywords)
     if name in COMMUTATIVE | GRAPHLESS or check_called(node):
+        return
+    if name == "add" and all(k.arg != "alpha" for k in node.keywords):
         return
     # clip returns the middle one of three numbers.
     for i in range(1 if name in ("clip", "clamp") else 0, len(node.args) - 1):

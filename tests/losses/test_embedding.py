@@ -296,6 +296,22 @@ def test_many_blocks_equal_the_whole(key, monkeypatch):
     torch.testing.assert_close(*found)
 
 
+@pytest.mark.parametrize("key", calls())
+@pytest.mark.parametrize("weight", [1 / 23, -0.7, 0.0])
+def test_gradients_of_a_mean_are_those_of_any_multiple(key, weight, monkeypatch):
+    """They are formed with the loss, and once more for a second backward pass."""
+    monkeypatch.setattr(kernels, "BLOCK", 50)
+    call, found = calls()[key], []
+    for form in FORMS:
+        with kernels.force(form):
+            loss, inputs = call()
+        upstream = torch.full((23,), weight, dtype=torch.float64)
+        for _ in range(2):
+            found += [torch.autograd.grad(loss, inputs, upstream, retain_graph=True)]
+    for other in found[1:]:
+        torch.testing.assert_close(found[0], other)
+
+
 def test_one_side_alone_may_want_a_gradient():
     a, b = vectors(9, 3), vectors(9, 3, seed=1)
     for inputs in ((a, b.detach()), (a.detach(), b)):
@@ -325,7 +341,7 @@ def test_a_small_batch_takes_the_plain_form(monkeypatch):
     monkeypatch.setattr(_similarities, "_blocks", None)
     x = vectors(64, 3)
     assert lossbook.supcon(x, classes(64)).isfinite().all()
-    assert lossbook.info_nce(vectors(1024, 2), vectors(1024, 2)).isfinite().all()
+    assert lossbook.info_nce(x, vectors(64, 3, seed=1)).isfinite().all()
 
 
 @pytest.mark.parametrize("form", FORMS)

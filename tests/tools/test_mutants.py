@@ -14,6 +14,7 @@ from tools.paths import ROOT
 from tools.slips import Slip
 
 TANGENT = "lossbook.losses.margins._tangent"
+ZERO_ONE = "lossbook.losses.margins._zero_one"
 
 SLIP = Slip(1, "loss", "a -> b")
 NO_CHANGE = compile(f"from {TANGENT} import CARD", "<mutant>", "exec")
@@ -71,6 +72,10 @@ def texts(source, *matrices):
         ("a < b", "a < b -> a >= b"),
         ("f(logits) * logits", "f(logits) -> detached(f(logits))"),
         ('explain_nan("a", a, -b)', "-b -> b"),
+        (
+            "torch.add(a, b, alpha=c)",
+            "torch.add(a, b, alpha=c) -> torch.add(b, a, alpha=c)",
+        ),
     ],
 )
 def test_a_slip_is_planted(written, slip):
@@ -83,6 +88,12 @@ def test_a_slip_is_planted(written, slip):
         ("labels.shape", "labels -> labels - 1"),
         ("np.clip(a, 0, 1)", "np.clip(a, 0, 1) -> np.clip(0, a, 1)"),
         ("torch.maximum(a, b)", "torch.maximum(a, b) -> torch.maximum(b, a)"),
+        ("torch.mul(a, b)", "torch.mul(a, b) -> torch.mul(b, a)"),
+        (
+            "torch.clamp(a, 0, out=c)",
+            "torch.clamp(a, 0, out=c) -> torch.clamp(a, 0, out=c)",
+        ),
+        ("torch.add(a, b, out=c)", "torch.add(a, b, out=c) -> torch.add(b, a, out=c)"),
         ("gamma * logits", "gamma -> detached(gamma)"),
         ("logits.shape[0] * 2", "logits.shape[0] -> detached(logits.shape[0])"),
         ("f(keepdim=True)", "True -> 2"),
@@ -157,7 +168,7 @@ def test_without_checks_all_survive(monkeypatch, capsys):
 
 @pytest.mark.parametrize(
     ("module", "forms"),
-    [(TANGENT, {"plain"}), ("lossbook.losses.noise._mae", {"plain", "fused"})],
+    [(ZERO_ONE, {"plain"}), ("lossbook.losses.noise._mae", {"plain", "fused"})],
 )
 def test_both_forms_are_checked_where_there_are_two(module, forms):
     trial = Trial(module, checks=[check.CHECKS["reference"]])
@@ -185,12 +196,12 @@ def own_tests(tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.usefixtures("own_tests")
 @pytest.mark.parametrize(
-    ("written", "seen"), [("upcast(scores)", False), ("1 + upcast(scores)", True)]
+    ("written", "seen"), [("margin.atan()", False), ("1 + margin.atan()", True)]
 )
 def test_the_tests_of_a_loss_see_what_no_check_does(written, seen):
     source = Path(importlib.import_module(TANGENT).__file__).read_text()
-    assert "upcast(scores)" in source
-    changed = source.replace("upcast(scores)", f"({written})")
+    assert "margin.atan()" in source
+    changed = source.replace("margin.atan()", f"({written})")
     assert Trial(TANGENT, checks=[]).killed_by_tests(changed) is seen
 
 

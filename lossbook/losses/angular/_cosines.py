@@ -141,7 +141,7 @@ def _rows(
     n, classes = cosines.shape
     size = max(1, kernels.BLOCK // classes)
     loss, factor = cosines.new_empty(n), cosines.new_empty(n)
-    buffer = cosines.new_empty(n if gradient else min(size, n), classes)
+    buffer = kernels.empty(cosines, n if gradient else min(size, n), classes)
     steep = kernels.BASE.nat * scale
     for start in range(0, n, size):
         part = slice(start, min(start + size, n))

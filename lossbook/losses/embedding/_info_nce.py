@@ -22,8 +22,6 @@ from lossbook.shapes import (
     PerExample,
 )
 
-MANY = 2**22  # similarities; below, forming them twice costs more than it saves
-
 
 def info_nce(
     queries: Embeddings, keys: Embeddings, *, temperature: Parameter = 0.07
@@ -52,7 +50,7 @@ def info_nce(
     check_alike(queries=queries, keys=keys)
     check_batch("queries", queries)
     q, k = unit(upcast(queries)), unit(upcast(keys))
-    if blockwise(q, k, temperature, least=MANY):
+    if blockwise(q, k, temperature):
         loss = log_sums(q, k, temperature) - (q * k).sum(-1) / temperature
     elif len(q):
         own = torch.arange(len(q), device=q.device)

@@ -1,8 +1,9 @@
 """Rows of similarities: logsumexp of q . k / temperature over all keys k.
 
 The plain form holds all similarities, N x M numbers. The other one holds a block of
-rows at a time and forms it again in the backward pass: products of matrices are cheap
-beside the memory that they fill.
+rows at a time. Gradients of a mean are formed along with it; for other upstream
+gradients, and among the vectors of one batch, the backward pass forms it again:
+products of matrices are cheap beside the memory that they fill.
 """
 
 import math
@@ -17,6 +18,8 @@ from lossbook.kernels import power_
 from lossbook.losses.embedding._vectors import products
 from lossbook.ops import over_classes
 from lossbook.shapes import Parameter
+
+MANY = 2**17  # similarities; below, the plain form is as fast
 
 
 def without_self(similarities: Tensor) -> Tensor:
@@ -35,16 +38,11 @@ def similarities(queries: Tensor, keys: Tensor, temperature: Parameter) -> Tenso
     return products(queries, keys) / over_classes(temperature)
 
 
-def blockwise(
-    queries: Tensor, keys: Tensor, temperature: Parameter, *, least: int = 2**17
-) -> bool:
-    """Return whether rows are to be formed block by block, by the rules of kernels.
-
-    That is from so many similarities on as `least` says.
-    """
+def blockwise(queries: Tensor, keys: Tensor, temperature: Parameter) -> bool:
+    """Return whether rows are to be formed block by block, by the rules of kernels."""
     # A stand-in for the similarities, in no memory of its own: it is large for a kernel
     # where they are many.
-    columns = max(2, -(-len(keys) * kernels.LARGE // least))
+    columns = max(2, -(-len(keys) * kernels.LARGE // MANY))
     stand_in = queries.detach()[:, :1].expand(-1, columns)
     return kernels.usable(stand_in, keys.detach(), temperature)
 
@@ -89,12 +87,15 @@ def _no_self(z: Tensor, rows: slice) -> Tensor:
     return z
 
 
-def _log_sum_(z: Tensor) -> Tensor:
-    """Return log of the sum of BASE^z of each row; the rows are used up."""
+def _log_sum_(z: Tensor) -> tuple[Tensor, Tensor]:
+    """Return log of the sum of BASE^z of each row, and what z sums to afterwards.
+
+    Afterwards z holds BASE^z up to a factor for each row.
+    """
     least = torch.finfo(z.dtype).min / 4
     top = z.amax(1, keepdim=True).clamp_(min=least)
-    power_(z.sub_(top))
-    return (kernels.BASE.log(z.sum(1)) + top[:, 0]).clamp_(min=least)
+    total = power_(z.sub_(top)).sum(1)
+    return (kernels.BASE.log(total) + top[:, 0]).clamp_(min=least), total
 
 
 class _LogSums(torch.autograd.Function):
@@ -102,12 +103,16 @@ class _LogSums(torch.autograd.Function):
     def forward(
         ctx: Any, queries: Tensor, keys: Tensor, temperature: Parameter
     ) -> Tensor:
-        """Return the logsumexp of each row."""
-        result = queries.new_empty(len(queries))
+        """Return the logsumexp of each row; keep the gradients of their mean."""
+        n, result = len(queries), queries.new_empty(len(queries))
+        ctx.temperature, ctx.share = temperature, queries.new_ones(()) / n
+        ctx.kept = _Pulls(queries, keys) if any(ctx.needs_input_grad) else None
         for rows, z in _blocks(queries, keys, temperature):
-            result[rows] = _log_sum_(z)
+            result[rows], total = _log_sum_(z)
+            if ctx.kept is not None:
+                weight = ctx.share / (total * temperature)
+                ctx.kept.add(rows, z.mul_(weight[:, None]))
         ctx.save_for_backward(queries, keys, result)
-        ctx.temperature = temperature
         return result / kernels.BASE.nat
 
     @staticmethod
@@ -117,14 +122,31 @@ class _LogSums(torch.autograd.Function):
         if torch.is_grad_enabled():
             plain = similarities(queries, keys, ctx.temperature).logsumexp(-1)
             return *_graph(plain, (queries, keys), upstream[0]), None
-        for_queries = torch.empty_like(queries)
-        for_keys = torch.zeros_like(keys)
+        # What is kept is used up, so that a second backward pass forms it anew.
+        pulls, ctx.kept = ctx.kept, None
+        low, high = torch.aminmax(upstream[0])
+        if pulls is not None and low == high:
+            factor = (low / ctx.share).item()
+            return pulls.on_queries.mul_(factor), pulls.on_keys.mul_(factor), None
+        pulls = _Pulls(queries, keys)
         weight = (upstream[0] / ctx.temperature)[:, None]
         for rows, z in _blocks(queries, keys, ctx.temperature):
-            p = power_(z.sub_(sums[rows, None])).mul_(weight[rows])
-            torch.mm(p, keys, out=for_queries[rows])
-            for_keys.addmm_(p.t(), queries[rows])
-        return for_queries, for_keys, None
+            pulls.add(rows, power_(z.sub_(sums[rows, None])).mul_(weight[rows]))
+        return pulls.on_queries, pulls.on_keys, None
+
+
+class _Pulls:
+    """Gradients in queries and keys, from weights of their pairs, row by row."""
+
+    def __init__(self, queries: Tensor, keys: Tensor) -> None:
+        self.queries, self.keys = queries, keys
+        self.on_queries = torch.empty_like(queries)
+        self.on_keys = torch.zeros_like(keys)
+
+    def add(self, rows: slice, weights: Tensor) -> None:
+        """Add what these rows of weights, one a key, say."""
+        torch.mm(weights, self.keys, out=self.on_queries[rows])
+        self.on_keys.addmm_(weights.t(), self.queries[rows])
 
 
 class _LogSumsWithoutSelf(torch.autograd.Function):
@@ -133,7 +155,7 @@ class _LogSumsWithoutSelf(torch.autograd.Function):
         """Return the logsumexp of each row, the diagonal left out."""
         result = vectors.new_empty(len(vectors))
         for rows, z in _blocks(vectors, vectors, temperature):
-            result[rows] = _log_sum_(_no_self(z, rows))
+            result[rows], _ = _log_sum_(_no_self(z, rows))
         ctx.save_for_backward(vectors, result)
         ctx.temperature = temperature
         return result / kernels.BASE.nat

@@ -7,7 +7,13 @@ import torch
 from torch import Tensor
 
 from lossbook.card import Formula, LossCard, Properties
-from lossbook.ops import binary_loss, log_sigmoids, mixed_log, softplus_finite
+from lossbook.ops import (
+    binary_loss,
+    log_sigmoids,
+    mixed_log,
+    softplus_and_slope,
+    softplus_finite,
+)
 from lossbook.shapes import NpPerExample, NpScores, PerExample, Probabilities, Scores
 
 
@@ -42,19 +48,18 @@ def slope(scores: Tensor, targets: Tensor) -> Tensor:
 
 
 def at_once(
-    wrong: Tensor, right: Tensor, kept_back: Tensor | None, out: Tensor
+    wrong: Tensor, right: Tensor, kept_back: Tensor | None, out: Tensor, scale: float
 ) -> bool:
     """Write log(1 + e^wrong) - kept_back * wrong to `out`, its slope over `wrong`.
 
     No term is lost: what is kept back is at most half.
     """
+    if kept_back is None:
+        return softplus_and_slope(wrong, out, scale)
     if not softplus_finite(wrong, out):
         return False
-    if kept_back is None:
-        wrong.sigmoid_()
-    else:
-        out.addcmul_(kept_back, wrong, value=-1)
-        wrong.sigmoid_().sub_(kept_back)
+    out.addcmul_(kept_back, wrong, value=-1)
+    wrong.sigmoid_().sub_(kept_back).mul_(scale)
     return True
 
 

@@ -3,11 +3,9 @@
 import math
 
 import numpy as np
-import torch
 
-from lossbook import validate
 from lossbook.card import LossCard, Param, Properties, SpecialCase
-from lossbook.ops import at_label, upcast
+from lossbook.ops import entropy_loss
 from lossbook.shapes import (
     Labels,
     Logits,
@@ -41,13 +39,7 @@ def confidence_penalty(
     >>> confidence_penalty(torch.tensor([[2.0, 0.0]]), torch.tensor([0]))
     tensor([0.0904])
     """
-    validate.logits_and_labels(logits, labels)
-    log_p = upcast(logits).log_softmax(-1)
-    # 0 log 0 is 0, with a gradient of 0, also for a class that is ruled out.
-    log_p_or_0 = torch.where(log_p.isneginf(), 0.0, log_p)
-    entropy = -(log_p.exp() * log_p_or_0).sum(-1)
-    loss = -at_label(log_p, labels) - beta * entropy
-    return validate.explain_nan("logits", logits, loss)
+    return entropy_loss(logits, labels, of_label=1.0, of_entropy=-beta)
 
 
 def confidence_penalty_ref(

@@ -57,7 +57,7 @@ def label_smoothing(
     >>> label_smoothing(torch.tensor([[2.0, 0.0]]), torch.tensor([0]), mass="offclass")
     tensor([0.3269])
     """
-    validate.logits_and_labels(logits, labels)
+    validate.logits_and_labels(logits, labels, values=False)
     classes = logits.shape[-1]
     at_others = epsilon / _sharers(mass, classes)
     at_label = 1 - at_others * (classes - 1)

@@ -169,7 +169,7 @@ def _rows(
     n, classes = logits.shape
     rows = max(1, kernels.BLOCK // classes)
     loss = logits.new_empty(n)
-    buffer = logits.new_empty(n if gradient else min(rows, n), classes)
+    buffer = kernels.empty(logits, n if gradient else min(rows, n), classes)
     for start in range(0, n, rows):
         block = slice(start, min(start + rows, n))
         e = buffer[block] if gradient else buffer[: block.stop - start]

@@ -15,6 +15,7 @@ from lossbook.ops import (
     mixed_log,
     power,
     raised,
+    softplus_finite,
     underived,
 )
 from lossbook.shapes import (
@@ -62,6 +63,7 @@ def asymmetric(
         targets,
         value,
         slope,
+        at_once,
         gamma_positive=gamma_positive,
         gamma_negative=gamma_negative,
         clip=clip,
@@ -105,16 +107,49 @@ def slope(
     p, not_p = scores.sigmoid(), (-scores).sigmoid()
     pull = gamma_positive * p * finite(log_p) - not_p
     yes = raised(not_p, gamma_positive) * pull
+    _, no = _no_at_once(p, not_p, log_not_p, gamma_negative, clip)
+    return torch.lerp(no, yes, targets)
+
+
+def at_once(
+    wrong: Tensor,
+    right: Tensor,
+    kept_back: Tensor | None,
+    out: Tensor,
+    scale: float,
+    *,
+    gamma_positive: float,
+    gamma_negative: float,
+    clip: float,
+) -> bool:
+    """Write the loss to `out`, its slope over the log-odds of the wrong answer."""
+    if kept_back is not None or not softplus_finite(wrong, out):
+        return False
+    p, not_p = wrong.sigmoid(), wrong.neg_().sigmoid_()
+    no, pull_of_no = _no_at_once(p, not_p, -out, gamma_negative, clip)
+    pull = p
+    if gamma_positive:
+        power_of_p = raised(p, gamma_positive)
+        pull = torch.addcmul(p, not_p, out, value=gamma_positive).mul_(power_of_p)
+        out.mul_(power_of_p)
+    torch.lerp(no, out, right, out=out)
+    torch.lerp(pull_of_no, pull, right, out=wrong).mul_(scale)
+    return True
+
+
+def _no_at_once(
+    p: Tensor, not_p: Tensor, log_not_p: Tensor, gamma: float, clip: float
+) -> tuple[Tensor, Tensor]:
+    """Return the loss of a "no" and its slope in the score, not to be derived."""
     q, log_not_q = _cut(p, not_p, log_not_p, clip)
-    power_of_q = _raised(q, gamma_negative)
+    power_of_q = _raised(q, gamma)
     if clip:
         # Where q is 0, so is its power; any number divides it.
         q.clamp_(min=torch.finfo(q.dtype).tiny)
-        odds = p * not_p
-        no = power_of_q * odds * (1 / (not_p + clip) - gamma_negative * log_not_q / q)
+        steep = (1 / (not_p + clip) - gamma * log_not_q / q) * p * not_p
     else:
-        no = power_of_q * (p - gamma_negative * not_p * log_not_p)
-    return torch.lerp(no, yes, targets)
+        steep = p - gamma * not_p * log_not_p
+    return -power_of_q * log_not_q, power_of_q * steep
 
 
 def _cut(

@@ -88,6 +88,7 @@ def at_once(
     right: Tensor,
     kept_back: Tensor | None,
     out: Tensor,
+    scale: float,
     *,
     gamma: float,
     alpha: float | None,
@@ -102,7 +103,7 @@ def at_once(
     if alpha is not None:
         weight.mul_(_between(1 - alpha, alpha, right, pull))
     out.mul_(weight)
-    wrong.mul_(weight)
+    wrong.mul_(weight).mul_(scale)
     return True
 
 

@@ -3,10 +3,11 @@
 import math
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from lossbook import validate
 from lossbook.card import Formula, LossCard, Properties
-from lossbook.ops import upcast
+from lossbook.ops import margin_loss
 from lossbook.shapes import NpPerExample, NpScores, NpSigns, PerExample, Scores, Signs
 
 
@@ -33,8 +34,18 @@ def exponential(scores: Scores, signs: Signs) -> PerExample:
     >>> exponential(torch.tensor([2.0, -2.0]), torch.tensor([1, 1]))
     tensor([0.1353, 7.3891])
     """
-    validate.scores_and_signs(scores, signs)
-    return validate.explain_nan("scores", scores, (-upcast(scores) * signs).exp())
+    return margin_loss(scores, signs, value, at_once)
+
+
+def value(margin: Tensor) -> Tensor:
+    """Return exp(-m)."""
+    return (-margin).exp()
+
+
+def at_once(wrong: Tensor, out: Tensor, scale: float) -> None:
+    """Write exp(wrong) to `out`, its slope over `wrong`, which is -m."""
+    torch.exp(wrong, out=out)
+    torch.mul(out, scale, out=wrong)
 
 
 def exponential_ref(scores: NpScores, signs: NpSigns) -> tuple[NpPerExample, NpScores]:

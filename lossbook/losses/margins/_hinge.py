@@ -3,11 +3,12 @@
 import math
 
 import numpy as np
+import torch
+from torch import Tensor
 from torch.nn.functional import relu
 
-from lossbook import validate
 from lossbook.card import Formula, LossCard, Properties
-from lossbook.ops import upcast
+from lossbook.ops import margin_loss
 from lossbook.shapes import NpPerExample, NpScores, NpSigns, PerExample, Scores, Signs
 
 
@@ -31,8 +32,18 @@ def hinge(scores: Scores, signs: Signs) -> PerExample:
     >>> hinge(torch.tensor([2.0, 0.5, -2.0]), torch.tensor([1, 1, 1]))
     tensor([0.0000, 0.5000, 3.0000])
     """
-    validate.scores_and_signs(scores, signs)
-    return validate.explain_nan("scores", scores, relu(1 - upcast(scores) * signs))
+    return margin_loss(scores, signs, value, at_once)
+
+
+def value(margin: Tensor) -> Tensor:
+    """Return max(0, 1 - m)."""
+    return relu(1 - margin)
+
+
+def at_once(wrong: Tensor, out: Tensor, scale: float) -> None:
+    """Write max(0, 1 + wrong) to `out`, its slope over `wrong`, which is -m."""
+    torch.add(wrong, 1, out=out).relu_()
+    torch.gt(out, 0, out=wrong).mul_(scale)
 
 
 def hinge_ref(scores: NpScores, signs: NpSigns) -> tuple[NpPerExample, NpScores]:

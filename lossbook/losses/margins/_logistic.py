@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from lossbook.card import Formula, LossCard, Properties
-from lossbook.ops import margin_loss, softplus_finite
+from lossbook.ops import margin_loss, softplus_and_slope
 from lossbook.shapes import NpPerExample, NpScores, NpSigns, PerExample, Scores, Signs
 
 
@@ -31,25 +31,12 @@ def logistic(scores: Scores, signs: Signs) -> PerExample:
     >>> logistic(torch.tensor([2.0, -2.0]), torch.tensor([1, 1]))
     tensor([0.1269, 2.1269])
     """
-    return margin_loss(scores, signs, value, slope, at_once)
+    return margin_loss(scores, signs, value, softplus_and_slope)
 
 
 def value(margin: Tensor) -> Tensor:
     """Return log(1 + exp(-m))."""
     return -logsigmoid(margin)
-
-
-def slope(margin: Tensor) -> Tensor:
-    """Return minus the probability of the wrong class."""
-    return -(-margin).sigmoid()
-
-
-def at_once(wrong: Tensor, right: Tensor, kept_back: None, out: Tensor) -> bool:
-    """Write log(1 + e^wrong) to `out`, its slope over the log-odds `wrong`."""
-    if not softplus_finite(wrong, out):
-        return False
-    wrong.sigmoid_()
-    return True
 
 
 def logistic_ref(scores: NpScores, signs: NpSigns) -> tuple[NpPerExample, NpScores]:

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.nn.functional import relu
 
@@ -31,7 +32,7 @@ def modified_huber(scores: Scores, signs: Signs) -> PerExample:
     >>> modified_huber(torch.tensor([2.0, 0.5, -2.0]), torch.tensor([1, 1, 1]))
     tensor([0.0000, 0.2500, 8.0000])
     """
-    return margin_loss(scores, signs, value, slope)
+    return margin_loss(scores, signs, value, at_once)
 
 
 def value(margin: Tensor) -> Tensor:
@@ -41,9 +42,12 @@ def value(margin: Tensor) -> Tensor:
     return near * (2 * short - near)
 
 
-def slope(margin: Tensor) -> Tensor:
-    """Return -2 min(s, 2)."""
-    return -2 * (1 - margin).clamp(0, 2)
+def at_once(wrong: Tensor, out: Tensor, scale: float) -> None:
+    """Write c (2 s - c) to `out`, its slope 2 c over `wrong`, which is -m."""
+    torch.add(wrong, 1, out=out).relu_()
+    near = torch.clamp(out, max=2, out=wrong)
+    out.mul_(2).sub_(near).mul_(near)
+    near.mul_(2 * scale)
 
 
 def modified_huber_ref(

@@ -30,7 +30,7 @@ def ramp(scores: Scores, signs: Signs) -> PerExample:
     >>> ramp(torch.tensor([2.0, 0.5, -2.0]), torch.tensor([1, 1, 1]))
     tensor([0.0000, 0.2500, 1.0000])
     """
-    return margin_loss(scores, signs, value, slope)
+    return margin_loss(scores, signs, value, at_once)
 
 
 def value(margin: Tensor) -> Tensor:
@@ -38,11 +38,15 @@ def value(margin: Tensor) -> Tensor:
     return ((1 - margin) / 2).clamp(0, 1)
 
 
-def slope(margin: Tensor) -> Tensor:
-    """Return -1/2 between the margins -1 and 1, else 0."""
-    lacking = 1 - margin
-    between = torch.eq(lacking.clamp(0, 2), lacking, out=torch.empty_like(margin))
-    return between / -2
+def at_once(wrong: Tensor, out: Tensor, scale: float) -> None:
+    """Write (1 + wrong) / 2, kept between 0 and 1; its slope over `wrong`, which is -m.
+
+    At the corners it is 1/2 as well.
+    """
+    wrong.add_(1)
+    torch.clamp(wrong, 0, 2, out=out)
+    torch.eq(wrong, out, out=wrong).mul_(scale / 2)
+    out.div_(2)
 
 
 def ramp_ref(scores: NpScores, signs: NpSigns) -> tuple[NpPerExample, NpScores]:

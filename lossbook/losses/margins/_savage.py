@@ -1,6 +1,7 @@
 """Savage loss: the Brier score as a function of the margin. Chapter: surrogates."""
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from lossbook.card import Formula, LossCard, Properties
@@ -28,7 +29,7 @@ def savage(scores: Scores, signs: Signs) -> PerExample:
     >>> savage(torch.tensor([2.0, -2.0]), torch.tensor([1, 1]))
     tensor([0.0142, 0.7758])
     """
-    return margin_loss(scores, signs, value, slope)
+    return margin_loss(scores, signs, value, at_once)
 
 
 def value(margin: Tensor) -> Tensor:
@@ -36,9 +37,11 @@ def value(margin: Tensor) -> Tensor:
     return sigmoid(-margin).square()
 
 
-def slope(margin: Tensor) -> Tensor:
-    """Return -2 w^2 (1 - w)."""
-    return -2 * sigmoid(-margin).square() * sigmoid(margin)
+def at_once(wrong: Tensor, out: Tensor, scale: float) -> None:
+    """Write w^2 to `out`, its slope 2 w^2 (1 - w) over `wrong`, the log-odds of w."""
+    w = torch.sigmoid(wrong, out=out)
+    wrong.neg_().sigmoid_().mul_(w).mul_(w).mul_(2 * scale)
+    w.square_()
 
 
 def savage_ref(scores: NpScores, signs: NpSigns) -> tuple[NpPerExample, NpScores]:

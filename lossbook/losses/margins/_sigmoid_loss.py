@@ -1,6 +1,7 @@
 """Sigmoid loss: a smooth 0/1 loss. Chapter: surrogates."""
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from lossbook.card import Formula, LossCard, Properties
@@ -28,7 +29,7 @@ def sigmoid_loss(scores: Scores, signs: Signs) -> PerExample:
     >>> sigmoid_loss(torch.tensor([2.0, -2.0]), torch.tensor([1, 1]))
     tensor([0.1192, 0.8808])
     """
-    return margin_loss(scores, signs, value, slope)
+    return margin_loss(scores, signs, value, at_once)
 
 
 def value(margin: Tensor) -> Tensor:
@@ -36,9 +37,10 @@ def value(margin: Tensor) -> Tensor:
     return sigmoid(-margin)
 
 
-def slope(margin: Tensor) -> Tensor:
-    """Return -w (1 - w)."""
-    return -sigmoid(-margin) * sigmoid(margin)
+def at_once(wrong: Tensor, out: Tensor, scale: float) -> None:
+    """Write w to `out`, its slope w (1 - w) over `wrong`, the log-odds of w."""
+    torch.sigmoid(wrong, out=out)
+    wrong.neg_().sigmoid_().mul_(out).mul_(scale)
 
 
 def sigmoid_loss_ref(scores: NpScores, signs: NpSigns) -> tuple[NpPerExample, NpScores]:

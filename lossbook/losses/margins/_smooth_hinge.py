@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.nn.functional import relu
 
@@ -32,7 +33,7 @@ def smooth_hinge(scores: Scores, signs: Signs) -> PerExample:
     >>> smooth_hinge(torch.tensor([2.0, 0.5, -2.0]), torch.tensor([1, 1, 1]))
     tensor([0.0000, 0.1250, 2.5000])
     """
-    return margin_loss(scores, signs, value, slope)
+    return margin_loss(scores, signs, value, at_once)
 
 
 def value(margin: Tensor) -> Tensor:
@@ -42,9 +43,12 @@ def value(margin: Tensor) -> Tensor:
     return near * (short - near / 2)
 
 
-def slope(margin: Tensor) -> Tensor:
-    """Return -min(s, 1)."""
-    return -(1 - margin).clamp(0, 1)
+def at_once(wrong: Tensor, out: Tensor, scale: float) -> None:
+    """Write c (s - c / 2) to `out`, its slope c over `wrong`, which is -m."""
+    torch.add(wrong, 1, out=out).relu_()
+    near = torch.clamp(out, max=1, out=wrong)
+    out.sub_(near, alpha=0.5).mul_(near)
+    near.mul_(scale)
 
 
 def smooth_hinge_ref(scores: NpScores, signs: NpSigns) -> tuple[NpPerExample, NpScores]:

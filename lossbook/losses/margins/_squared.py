@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from lossbook.card import Formula, LossCard, Properties
@@ -31,7 +32,7 @@ def squared(scores: Scores, signs: Signs) -> PerExample:
     >>> squared(torch.tensor([2.0, 0.5, -2.0]), torch.tensor([1, 1, 1]))
     tensor([1.0000, 0.2500, 9.0000])
     """
-    return margin_loss(scores, signs, value, slope)
+    return margin_loss(scores, signs, value, at_once)
 
 
 def value(margin: Tensor) -> Tensor:
@@ -39,9 +40,11 @@ def value(margin: Tensor) -> Tensor:
     return (1 - margin).square()
 
 
-def slope(margin: Tensor) -> Tensor:
-    """Return -2 (1 - m)."""
-    return -2 * (1 - margin)
+def at_once(wrong: Tensor, out: Tensor, scale: float) -> None:
+    """Write (1 + wrong)^2 to `out`, its slope over `wrong`, which is -m."""
+    torch.add(wrong, 1, out=out)
+    torch.mul(out, 2 * scale, out=wrong)
+    out.square_()
 
 
 def squared_ref(scores: NpScores, signs: NpSigns) -> tuple[NpPerExample, NpScores]:

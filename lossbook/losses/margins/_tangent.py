@@ -3,10 +3,11 @@
 import math
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from lossbook import validate
 from lossbook.card import Formula, LossCard, Properties
-from lossbook.ops import upcast
+from lossbook.ops import margin_loss, quick_
 from lossbook.shapes import NpPerExample, NpScores, NpSigns, PerExample, Scores, Signs
 
 
@@ -31,9 +32,19 @@ def tangent(scores: Scores, signs: Signs) -> PerExample:
     >>> tangent(torch.tensor([2.0, 0.0, -2.0]), torch.tensor([1, 1, 1]))
     tensor([ 1.4745,  1.0000, 10.3317])
     """
-    validate.scores_and_signs(scores, signs)
-    loss = (2 * (upcast(scores) * signs).atan() - 1).square()
-    return validate.explain_nan("scores", scores, loss)
+    return margin_loss(scores, signs, value, at_once)
+
+
+def value(margin: Tensor) -> Tensor:
+    """Return (2 arctan m - 1)^2."""
+    return (2 * margin.atan() - 1).square()
+
+
+def at_once(wrong: Tensor, out: Tensor, scale: float) -> None:
+    """Write (2 arctan wrong + 1)^2 to `out`, its slope over `wrong`, which is -m."""
+    root = quick_(out.copy_(wrong), "arctan").mul_(2).add_(1)
+    torch.div(root, wrong.square_().add_(1), out=wrong).mul_(4 * scale)
+    out.square_()
 
 
 def tangent_ref(scores: NpScores, signs: NpSigns) -> tuple[NpPerExample, NpScores]:

@@ -3,10 +3,11 @@
 import math
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from lossbook import validate
 from lossbook.card import Formula, LossCard, Properties
-from lossbook.ops import upcast
+from lossbook.ops import margin_loss
 from lossbook.shapes import NpPerExample, NpScores, NpSigns, PerExample, Scores, Signs
 
 
@@ -33,8 +34,18 @@ def unhinged(scores: Scores, signs: Signs) -> PerExample:
     >>> unhinged(torch.tensor([2.0, 0.5, -2.0]), torch.tensor([1, 1, 1]))
     tensor([-1.0000,  0.5000,  3.0000])
     """
-    validate.scores_and_signs(scores, signs)
-    return validate.explain_nan("scores", scores, 1 - upcast(scores) * signs)
+    return margin_loss(scores, signs, value, at_once)
+
+
+def value(margin: Tensor) -> Tensor:
+    """Return 1 - m."""
+    return 1 - margin
+
+
+def at_once(wrong: Tensor, out: Tensor, scale: float) -> None:
+    """Write 1 + wrong to `out`, its slope over `wrong`, which is -m."""
+    torch.add(wrong, 1, out=out)
+    wrong.fill_(scale)
 
 
 def unhinged_ref(scores: NpScores, signs: NpSigns) -> tuple[NpPerExample, NpScores]:

@@ -33,12 +33,7 @@ def weston_watkins(logits: Logits, labels: Labels) -> PerExample:
     >>> weston_watkins(torch.tensor([[1.0, 0.5, 2.0]]), torch.tensor([0]))
     tensor([2.5000])
     """
-    return rival_sum(logits, labels, value, slope)
-
-
-def value(lead: Tensor) -> Tensor:
-    """Write max(0, 1 + lead) over the leads of rivals."""
-    return lead.add_(1).relu_()
+    return rival_sum(logits, labels, torch.relu_, slope, ahead=1.0)
 
 
 def slope(loss: Tensor) -> Tensor:

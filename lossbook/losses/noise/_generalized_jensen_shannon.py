@@ -5,7 +5,7 @@ import math
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
+from torch.nn.functional import logsigmoid, softplus
 
 from lossbook.card import Formula, LossCard, Param, Properties
 from lossbook.ops import psi_loss
@@ -57,15 +57,22 @@ def psi(log_p: Tensor, log_not_p: Tensor, *, pi: Parameter) -> Tensor:
     log_p = _finite(log_p)
     p, c, odds = log_p.exp(), log_not_p.exp(), pi / (1 - pi)
     from_model = p * softplus(log_not_p - log_p + log_pi)  # log(1 + pi c / p)
-    from_label = odds * torch.log1p(c / (p + odds))  # 1 / m is 1 + c / (p + r)
-    return c + (from_model - from_label) / log_rest
+    from_label = torch.log1p(c / (p + odds))  # 1 / m is 1 + c / (p + r)
+    return _plus(c, 1 / log_rest, _plus(from_model, -odds, from_label))
 
 
 def factor(log_p: Tensor, log_not_p: Tensor, *, pi: Parameter) -> Tensor:
     """Return g(p) = -p log(1 + r / p) / log(1 - pi), with r = pi / (1 - pi)."""
     log_pi, log_rest = _logs(pi)
     log_p = _finite(log_p)
-    return log_p.exp() * softplus(log_pi - log_rest - log_p) / -log_rest
+    return log_p.exp() * logsigmoid(log_p - (log_pi - log_rest)) / log_rest
+
+
+def _plus(a: Tensor, factor: Parameter, b: Tensor) -> Tensor:
+    """Return a + factor * b, by one call where the factor is a number."""
+    if isinstance(factor, Tensor):
+        return a + factor * b
+    return torch.add(a, b, alpha=factor)
 
 
 def _logs(pi: Parameter) -> tuple[Parameter, Parameter]:

@@ -4,11 +4,12 @@ import math
 from typing import Any
 
 import numpy as np
-from torch.nn.functional import logsigmoid
+import torch
+from torch import Tensor
 
 from lossbook import validate
 from lossbook.card import LossCard, Param, Properties, SpecialCase
-from lossbook.ops import label_margin, upcast
+from lossbook.ops import psi_loss
 from lossbook.shapes import (
     Labels,
     Logits,
@@ -43,11 +44,20 @@ def hard_bootstrap(
     >>> hard_bootstrap(torch.tensor([[2.0, 0.0], [0.0, 2.0]]), torch.tensor([0, 0]))
     tensor([0.1269, 1.7269])
     """
-    validate.logits_and_labels(logits, labels)
-    z = upcast(logits)
-    predicted = z.detach().argmax(-1)
-    own, best = (logsigmoid(label_margin(z, k)) for k in (labels, predicted))
-    return validate.explain_nan("logits", z, -beta * own - (1 - beta) * best)
+    validate.logits_and_labels(logits, labels, values=False)
+    own = psi_loss(logits, labels, psi, factor)
+    best = psi_loss(logits, logits.detach().argmax(-1), psi, factor)
+    return beta * own + (1 - beta) * best
+
+
+def psi(log_p: Tensor, log_not_p: Tensor) -> Tensor:
+    """Return -log p."""
+    return -log_p
+
+
+def factor(log_p: Tensor, log_not_p: Tensor) -> Tensor:
+    """Return g(p) = 1."""
+    return torch.ones_like(log_p)
 
 
 def hard_bootstrap_ref(

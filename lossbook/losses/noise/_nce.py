@@ -30,7 +30,7 @@ def nce(logits: Logits, labels: Labels) -> PerExample:
     >>> nce(torch.tensor([[2.0, 0.0]]), torch.tensor([0]))
     tensor([0.0563])
     """
-    validate.logits_and_labels(logits, labels)
+    validate.logits_and_labels(logits, labels, values=False)
     share = value if logits.shape[-1] > 1 else _of_one
     return surprise_loss(logits, labels, share, slopes, bounded=True)
 

@@ -4,13 +4,9 @@ import math
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn.functional import logsigmoid
 
-from lossbook import validate
 from lossbook.card import LossCard, Param, Properties, SpecialCase
-from lossbook.ops import at_label, label_margin, upcast
+from lossbook.ops import entropy_loss
 from lossbook.shapes import (
     Labels,
     Logits,
@@ -45,21 +41,7 @@ def soft_bootstrap(
     >>> soft_bootstrap(torch.tensor([[2.0, 0.0]]), torch.tensor([0]))
     tensor([0.1388])
     """
-    validate.logits_and_labels(logits, labels)
-    z = upcast(logits)
-    log_p = _log_softmax(z)
-    # p log p tends to 0; the clamp keeps 0 times infinity out of value and gradient.
-    finite = log_p.clamp(min=torch.finfo(z.dtype).min)
-    entropy = -(finite.exp() * finite).sum(-1)
-    loss = -beta * at_label(log_p, labels) + (1 - beta) * entropy
-    return validate.explain_nan("logits", z, loss)
-
-
-def _log_softmax(z: Tensor) -> Tensor:
-    """Return log p with all digits also where p is near 1: there, from the margin."""
-    top = z.detach().argmax(-1)
-    near_one = logsigmoid(label_margin(z, top))
-    return z.log_softmax(-1).scatter(-1, top[..., None], near_one[..., None])
+    return entropy_loss(logits, labels, of_label=beta, of_entropy=1 - beta)
 
 
 def soft_bootstrap_ref(
