@@ -11,6 +11,7 @@ from torch.autograd import forward_ad
 import lossbook
 from benchmarks.measure import peak_bytes
 from lossbook import kernels, ops, validate
+from lossbook.criterion import Criterion
 from lossbook.losses import CATALOGUE
 
 PSI = [k for k, c in CATALOGUE.items() if c.formula and c.formula.variable == "p"]
@@ -609,6 +610,16 @@ def test_targets_are_looked_at_in_every_part(monkeypatch):
         ops.soft_loss(torch.zeros(7, 5), targets)
 
 
+@pytest.mark.parametrize("form", ["fused", "plain"])
+@pytest.mark.parametrize("total", [0.9, 1.1])
+def test_targets_that_sum_to_less_or_more_than_one_are_told(total, form):
+    targets = torch.full((4, 5), 0.2)
+    targets[2] *= total
+    message = rf"sum to 1 over the classes, got {total};"
+    with kernels.force(form), pytest.raises(ValueError, match=message):
+        lossbook.soft_cross_entropy(torch.zeros(4, 5), targets)
+
+
 @pytest.mark.parametrize("loss", ["soft_cross_entropy", "squared_emd"])
 @pytest.mark.parametrize("classes", CLASSES)
 @pytest.mark.parametrize(
@@ -946,6 +957,21 @@ def test_a_label_without_weight_may_be_ruled_out(form):
     (gradient,) = torch.autograd.grad(loss.sum(), z)
     assert loss.item() == pytest.approx(np.log(2))
     assert gradient.tolist()[0] == pytest.approx([0, 0, 0], abs=1e-7)
+
+
+@pytest.mark.parametrize("summed", [False, True])
+@pytest.mark.parametrize(
+    "key", [*MARGINS, "binary_cross_entropy", "binary_focal", "asymmetric"]
+)
+def test_a_score_that_is_no_number_is_told_in_each_part(key, summed, monkeypatch):
+    monkeypatch.setattr(kernels, "ELEMENTS", 4)
+    loss = Criterion(CATALOGUE[key].fn) if summed else CATALOGUE[key].fn
+    for place in (1, 10):
+        scores = torch.zeros(12)
+        scores[place] = np.nan
+        message = rf"scores must be finite numbers .*, got nan at \({place},\)"
+        with kernels.force("fused"), pytest.raises(ValueError, match=message):
+            loss(scores, torch.ones(12))
 
 
 def test_an_unknown_form_is_refused():
