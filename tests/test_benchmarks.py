@@ -55,6 +55,11 @@ def test_a_matrix_of_classes_is_kept_small():
     assert {row["subject"] for row in rows} == {cases.BASELINE, measure.LIMIT}
 
 
+def test_a_size_can_be_measured_in_a_process_of_its_own():
+    rows = measure.apart(measure.rows_named, cases.Size(4, 3, 1), [cases.BASELINE])
+    assert {row["subject"] for row in rows} == {cases.BASELINE, measure.LIMIT}
+
+
 def test_rows_carry_machine_versions_and_key(measured):
     told = store.read(measured).attrs
     assert told["torch"] == torch.__version__
