@@ -104,10 +104,10 @@ class Criterion(nn.Module):
             _check_values(self.kind, outputs, truth)
         params = {name: getattr(self, name) for name in self.names}
         if self._needs_sum(outputs, truth, sample_weight):
-            with kernels.summed() as counts:
+            with kernels.Reduced(mean=self.reduction == "mean"):
                 loss = self.loss(outputs, truth, **params)
-            if counts:
-                return loss / counts[0] if self.reduction == "mean" else loss
+            if loss.ndim == 0:
+                return loss
         else:
             loss = self.loss(outputs, truth, **params)
         weight = self._weight(loss, truth, keep, sample_weight)
@@ -130,6 +130,8 @@ class Criterion(nn.Module):
             )
         if self.kind == "targets" and isinstance(truth, Tensor):
             truth = truth.movedim(axis, -1) if truth.ndim == outputs.ndim else truth
+        if axis in (-1, outputs.ndim - 1):  # an operation less for autograd
+            return outputs, truth
         return outputs.movedim(axis, -1), truth
 
     def _kept(self, outputs: Tensor, truth: Tensor) -> Tensor | None:
@@ -142,10 +144,9 @@ class Criterion(nn.Module):
                 "weight must hold one number a class: there are "
                 f"{outputs.shape[-1]} classes, got {len(self.weight)} weights"
             )
-        keep = truth != self.ignore_index
-        if values_visible(keep) and bool(keep.all()):
+        if values_visible(truth) and not bool((truth == self.ignore_index).any()):
             return None
-        return keep
+        return truth != self.ignore_index
 
     def _needs_sum(
         self, outputs: Tensor, truth: Tensor, sample_weight: Tensor | None
@@ -191,6 +192,8 @@ class Criterion(nn.Module):
             if self.reduction == "none":
                 return loss
             if self.reduction == "mean" and loss.numel():
+                if not kernels.is_large(loss):
+                    return loss.mean()
                 # In torch, the gradient of mean() is an array of equal numbers.
                 return loss.sum() / loss.numel()
             return loss.sum()

@@ -37,14 +37,14 @@ Scalar = Callable[[Tensor, Tensor], Tensor]
 Elementwise = Callable[..., Tensor]
 # (log-odds of the wrong answer, right answers, kept back, out, scale) -> all finite?
 AtOnce = Callable[[Tensor, Tensor, Tensor | None, Tensor, float], bool | None]
-# (logits, truth, out, axis of the classes) -> sums of each row, their axis kept. `out`
-# may be the logits themselves. Afterwards it holds the gradient up to a factor for each
-# row.
-Block = Callable[[Tensor, Tensor, Tensor, int], tuple[Tensor, ...]]
+# (logits, truth, out, axis of the classes, scale) -> sums of each row, their axis kept.
+# `out` may be the logits themselves. Afterwards it holds the gradient, times the scale
+# where it is all of the gradient, else up to a factor for each row.
+Block = Callable[[Tensor, Tensor, Tensor, int, float], tuple[Tensor, ...]]
 Plain = Callable[[Tensor, Tensor], Tensor]
 
 LARGE = 2**13  # values; below, a call takes as long as its numbers
-MIDDLE = 2**11  # values; below, the plain form of no loss is slower
+MIDDLE = 2**10  # values; below, the plain form of few losses is slower
 BLOCK = 2**19  # logits a row block: 2 MiB in float32
 ELEMENTS = 2**17  # values an elementwise block
 PAGES = 2**22  # bytes; from here on numpy asks for large pages
@@ -111,12 +111,24 @@ def has_vector_form(name: str) -> bool:
     return False
 
 
+def rounds_once() -> bool:
+    """Return whether torch rounds once where it multiplies and adds at once.
+
+    Most processors do. Then a multiple of a large logit loses nothing beside another.
+    """
+    x = torch.full((37,), 1 + 2.0**-12)  # whose square takes two bits too many
+    return bool((torch.add(-1 - 2 * (x - 1), x, alpha=1 + 2.0**-12) == 2.0**-24).all())
+
+
 BASE = quick_base(torch.backends.mkl.is_available(), _processor())
+REACH = 1e30 if rounds_once() else NEAR  # logits of which a multiple can be subtracted
+
+Quick = Literal["arctan", "expm1", "log1p"]
 
 # How many of torch's threads numpy's one thread is worth, measured with AVX-512.
 QUICK = {
     name: threads if has_vector_form(name) else 0
-    for name, threads in {"arctan": 8, "log1p": 2}.items()
+    for name, threads in {"arctan": 8, "expm1": 3, "log1p": 2}.items()
 }
 
 _forced: list[Literal["fused", "plain"]] = []
@@ -138,40 +150,43 @@ def force(form: Literal["fused", "plain"]) -> Iterator[None]:
         _forced.pop()
 
 
-_counts: ContextVar[list[int] | None] = ContextVar("counts", default=None)
+class Reduced:
+    """Let a loss of one number each return their mean, or their sum, where it is fused.
 
+    The losses themselves are not kept then, which saves memory and time. For one call
+    of one loss.
 
-@contextmanager
-def summed() -> Iterator[list[int]]:
-    """Let a loss of one number each return the sum of them, where it is fused.
+    Args:
+        mean: Whether it is the mean that is wanted.
 
-    The losses themselves are not kept then, which saves memory and time. What it gives
-    holds, after that, of how many numbers the sum is; it stays empty where the loss
-    returned each of them as usual. For one call of one loss.
-
-    >>> with summed() as counts:
-    ...     pass
-    >>> counts
-    []
+    >>> with Reduced(mean=True):
+    ...     divisor(torch.zeros(2))
+    2
     """
-    counts: list[int] = []
-    token = _counts.set(counts)
-    try:
-        yield counts
-    finally:
-        _counts.reset(token)
+
+    def __init__(self, *, mean: bool) -> None:
+        self.mean = mean
+
+    def __enter__(self) -> None:
+        self.token = _wanted.set(self)
+
+    def __exit__(self, *error: object) -> None:
+        _wanted.reset(self.token)
 
 
-def counted(scores: Tensor) -> bool:
-    """Return whether the sum of the losses is asked for; note how many there are.
+_wanted: ContextVar[Reduced | None] = ContextVar("wanted", default=None)
 
-    >>> counted(torch.zeros(2))
-    False
+
+def divisor(scores: Tensor) -> int | None:
+    """Return what the sum of the losses is to be divided by, None if each is wanted.
+
+    >>> divisor(torch.zeros(2)) is None
+    True
     """
-    counts = _counts.get()
-    if counts is not None:
-        counts.append(scores.numel())
-    return counts is not None
+    wanted = _wanted.get()
+    if wanted is None:
+        return None
+    return scores.numel() if wanted.mean else 1
 
 
 def usable(scores: Tensor, truth: Tensor, *params: Any, least: int = LARGE) -> bool:
@@ -239,7 +254,7 @@ class Kept(NamedTuple):
 
     buffer: Tensor  # (N, C)
     factor: Tensor | None  # (N,)
-    share: Tensor | None  # ()
+    share: float | None
 
 
 class RowLoss(torch.autograd.Function):
@@ -260,15 +275,16 @@ class RowLoss(torch.autograd.Function):
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradient in the logits; recompute where a graph is wanted."""
         form, plain = ctx.recipe
-        logits, truth = ctx.saved_tensors
+        scale = upstream[0]
         if torch.is_grad_enabled():
-            return _with_graph(plain, logits, truth, upstream[0]), None, None, None
+            logits, truth = ctx.saved_tensors
+            return _with_graph(plain, logits, truth, scale), None, None, None
         # The buffer is used up, so that scaling it needs no second one. A backward
         # pass through a retained graph forms it anew.
         kept, ctx.kept = ctx.kept, None
         if kept is None:
+            logits, truth = ctx.saved_tensors
             _, kept = _rows(logits, truth, form, True)
-        scale = upstream[0]
         if kept.share is not None:
             low, high = torch.aminmax(scale)
             if low == kept.share and high == kept.share:
@@ -291,17 +307,17 @@ def _rows(
     # Few classes lie one behind the other in memory, block by block.
     room = logits.new_empty((classes, size)) if few else buffer
     axis = 0 if few else 1
-    share = logits.new_ones(()) / n if gradient and large else None
+    share = 1 / n if gradient and large else None
 
     def of_block(z: Tensor, y: Tensor, out: Tensor) -> tuple[Tensor, Tensor | None]:
         work = out
         if few:
             z = work = _transposed(z, room[:, : len(z)])
             y = y.t().contiguous()
-        sums = form.block(z, y, work, axis)
+        sums = form.block(z, y, work, axis, share or 1.0)
         loss, factor = form.finish(*[each.view(-1) for each in sums])
-        if share is not None:
-            work *= share if factor is None else (factor * share).unsqueeze(axis)
+        if share is not None and factor is not None:
+            work *= (factor * share).unsqueeze(axis)
         if few and gradient:
             _transposed(work, out)
         return loss, factor
@@ -337,9 +353,15 @@ def _with_graph(
 
 
 def psi_rows(
-    psi: Scalar, factor: Scalar, bias: Tensor | None = None, large: bool = True
+    psi: Scalar,
+    factor: Scalar,
+    bias: Tensor | None = None,
+    large: bool = True,
+    of_rivals: bool = False,
 ) -> Rows:
     """psi(p_y), of logits to which each class's bias is added.
+
+    `of_rivals`: only as a rival of the label it has the bias, which is 0 or less.
 
     The gradient is g(p_y) (p - e_y): the others' exponentials, minus their sum at the
     label, times g(p_y) over the sum of all.
@@ -347,7 +369,7 @@ def psi_rows(
     base = BASE if large else NATURAL  # as `_base` of the logits
     wide = False  # whether a row's largest logit may be another one with the bias
     if bias is not None:
-        if large:  # else one addition takes fewer calls
+        if large and not of_rivals:  # else one addition takes fewer calls
             bias = bias - bias.amax()
         wide = not large or bias.amin().item() < FLOOR[bias.dtype] / 3
 
@@ -358,21 +380,29 @@ def psi_rows(
         out.scatter_(axis, y, -others)
         return others
 
-    def block(z: Tensor, labels: Tensor, out: Tensor, axis: int) -> tuple[Tensor, ...]:
+    def block(
+        z: Tensor, labels: Tensor, out: Tensor, axis: int, scale: float
+    ) -> tuple[Tensor, ...]:
         y = labels.unsqueeze(axis)
         row = bias if bias is None else bias.unsqueeze(1 - axis)
         if not wide and one_shift(z, out, base, row):
             label, others = out.gather(axis, y), of_others(out, y, axis)
+            if bias is not None and of_rivals:
+                label *= bias.neg().exp_()[labels].unsqueeze(axis)
             if not large or moderate(label, others):
                 return (label / others).log_(), label + others
         exponents(z, out, axis, base)
-        if row is not None:
+        if row is not None and not of_rivals:
+            out.add_(row, alpha=base.nat)
+        z_y = out.gather(axis, y)
+        if row is not None and of_rivals:
             out.add_(row, alpha=base.nat)
         if wide:
-            out -= out.amax(axis, keepdim=True)
-        z_y = out.gather(axis, y)
-        others = of_others(power_(out, base), y, axis)
-        margin = z_y.sub(base.log(others))
+            top = out.amax(axis, keepdim=True)
+            out -= top
+            z_y -= top
+        others = of_others(exponentials_(out, base, floor=large), y, axis)
+        margin = z_y.sub(log_of_sum(others, base))
         if base.nat != 1:
             margin /= base.nat
         return margin, others + base.power_(z_y)
@@ -385,7 +415,7 @@ def psi_rows(
 
 
 def soft_block(
-    z: Tensor, targets: Tensor, out: Tensor, axis: int, *, room: float
+    z: Tensor, targets: Tensor, out: Tensor, axis: int, scale: float, *, room: float
 ) -> tuple[Tensor, ...]:
     """Minus the sum of q log p; the gradient is p - q, p times the sum of q.
 
@@ -398,9 +428,12 @@ def soft_block(
     score = products(targets, out, axis)
     if math.isnan(score.sum().item()):  # a class with target 0 is ruled out
         score = times_log(targets, out).sum(axis, keepdim=True)
-    total = power_(out, base).sum(axis, keepdim=True)
-    out.mul_(mass / total).sub_(targets)
-    return ((mass * base.log(total) - score).div_(base.nat),)
+    # Below the floor there is nothing but time to lose: the sum is at least 1.
+    few = out[::16] if axis else out[:, ::16]
+    floor = is_large(z) and few.amin().item() < FLOOR[z.dtype] * base.nat
+    total = exponentials_(out, base, floor=floor).sum(axis, keepdim=True)
+    out.mul_(times(mass / total, scale)).sub_(targets, alpha=scale)
+    return (times(mass * base.log(total) - score, 1 / base.nat),)
 
 
 def surplus_block(
@@ -408,6 +441,7 @@ def surplus_block(
     truth: Tensor,
     out: Tensor,
     axis: int,
+    scale: float,
     *,
     value: Elementwise,
     slope: Elementwise,
@@ -425,7 +459,8 @@ def surplus_block(
     if one_shift(z, out, base):
         total = out.sum(axis, keepdim=True)
     if total is None or (large and not moderate(total)):
-        total = power_(exponents(z, out, axis, base), base).sum(axis, keepdim=True)
+        e = exponentials_(exponents(z, out, axis, base), base, floor=large)
+        total = e.sum(axis, keepdim=True)
     p = out.div_(total)
     surplus = torch.empty_like(p)
     if not truth.is_floating_point():
@@ -448,9 +483,11 @@ def surplus_block(
     loss = value(surplus).sum(axis, keepdim=True)
     pull = slope(surplus)
     if ordered:  # p_k stands in the sums after k: in all, less those up to k
-        pull.cumsum_(axis).neg_()
+        pull.cumsum_(axis).mul_(-scale)
     mean = pull.mul_(p).sum(axis, keepdim=True)
     torch.addcmul(pull, p, mean, value=-1, out=out)
+    if not ordered:
+        times(out, scale)
     if not truth.is_floating_point():  # no digits are lost in the sum of the others
         others = out.scatter_(axis, y, 0.0).sum(axis, keepdim=True)
         out.scatter_(axis, y, -others)
@@ -462,6 +499,7 @@ def divergence_block(
     targets: Tensor,
     out: Tensor,
     axis: int,
+    scale: float,
     *,
     temperature: Any,
     room: float,
@@ -489,7 +527,8 @@ def divergence_block(
     mean = terms.sum(axis, keepdim=True)
     if mean.isnan().any():  # a class with target 0 is ruled out
         mean = terms.masked_fill_(targets == 0, 0.0).sum(axis, keepdim=True)
-    torch.div(p, sum_p / temperature, out=out).sub_(q.div_(sum_q / temperature))
+    pull = scale * temperature
+    torch.div(p, sum_p / pull, out=out).sub_(q.div_(sum_q / pull))
     apart = (log_q - log_p).to(z.dtype)  # from all digits: both may be alike
     return (temperature**2 * (mean / sum_q - apart),)
 
@@ -499,6 +538,7 @@ def surprise_block(
     labels: Tensor,
     out: Tensor,
     axis: int,
+    scale: float,
     *,
     value: Elementwise,
     slopes: Callable[[Tensor, Tensor], tuple[Any, Any]],
@@ -516,8 +556,9 @@ def surprise_block(
         least = ruled_out(z)
         z_y.clamp_(min=least)
         rest = out.clamp_(min=least).sum(axis, keepdim=True)
-    others = power_(out, base).scatter_(axis, y, 0.0).sum(axis, keepdim=True)
-    margin = (z_y - base.log(others)).div_(base.nat)
+    e = exponentials_(out, base, floor=is_large(z))
+    others = e.scatter_(axis, y, 0.0).sum(axis, keepdim=True)
+    margin = (z_y - log_of_sum(others, base)).div_(base.nat)
     label = base.power_(z_y)
     total = others + label
     at_label = -logsigmoid(margin)
@@ -526,6 +567,8 @@ def surprise_block(
     # The slope in -log p_y pulls by p - e_y, that in the other sum by the sum of all
     # p - e_k of the others. Nothing is subtracted near 1.
     own, other = slopes(at_label, at_others)
+    if scale != 1:
+        own, other = scale * own, scale * other
     out.mul_((own + rivals * other) / total).sub_(other)
     out.scatter_(axis, y, (rivals * other * label - own * others) / total)
     return (loss,)
@@ -536,6 +579,7 @@ def entropy_block(
     labels: Tensor,
     out: Tensor,
     axis: int,
+    scale: float,
     *,
     of_label: Any,
     of_entropy: Any,
@@ -549,7 +593,7 @@ def entropy_block(
     y, base = labels.unsqueeze(axis), _base(z)
     x = torch.sub(z, z.amax(axis, keepdim=True), out=out)
     x_y = x.gather(axis, y)
-    e = power_(x * base.nat, base)
+    e = exponentials_(x * base.nat, base, floor=is_large(z))
     e_y = e.gather(axis, y)
     others = e.scatter_(axis, y, 0.0).sum(axis, keepdim=True)
     e.scatter_(axis, y, e_y)
@@ -557,7 +601,7 @@ def entropy_block(
     # No digit of a small loss is lost: there the label's e is the largest, which is 1.
     log_total = torch.where(x_y == 0, others, total - 1).log1p_()
     mean = products(e, x, axis)
-    if mean.amin().item() == -math.inf:  # a class is ruled out
+    if not mean.amin().item() > -math.inf:  # a class is ruled out
         mean = products(e, x.clamp_(min=FLOOR[x.dtype]), axis)
     mean /= total
     loss = (of_label + of_entropy) * log_total - of_entropy * mean
@@ -581,6 +625,7 @@ def rival_sum_block(
     labels: Tensor,
     out: Tensor,
     axis: int,
+    scale: float,
     *,
     value: Elementwise,
     slope: Elementwise,
@@ -600,7 +645,7 @@ def rival_sum_block(
     # All in place, unless value wants a new array.
     losses = value(out).scatter_(axis, y, 0.0)
     loss = losses.sum(axis, keepdim=True)
-    pull = slope(losses).scatter_(axis, y, 0.0)
+    pull = times(slope(losses).scatter_(axis, y, 0.0), scale)
     pull.scatter_(axis, y, -pull.sum(axis, keepdim=True))
     if pull is not out:
         out.copy_(pull)
@@ -612,6 +657,7 @@ def rival_max_block(
     labels: Tensor,
     out: Tensor,
     axis: int,
+    scale: float,
     *,
     value: Elementwise,
     slope: Elementwise,
@@ -622,7 +668,7 @@ def rival_max_block(
     rivals = out.copy_(z).scatter_(axis, y, torch.finfo(z.dtype).min / 4)
     best = rivals.amax(axis, keepdim=True)
     margin = z_y - best
-    pull = slope(margin)
+    pull = times(slope(margin), scale)
     torch.eq(rivals, best, out=out)
     out.mul_(-pull / out.sum(axis, keepdim=True)).scatter_(axis, y, pull)
     return (value(margin),)
@@ -695,7 +741,7 @@ class Elements(NamedTuple):
 
 
 class ElementLoss(torch.autograd.Function):
-    """One loss a number, of (N,) scores and (N,) truth, or the sum of them all.
+    """One loss a number, of scores and truth of one shape, or the sum of them all.
 
     The slope is formed with the losses where both come at once, or where only their sum
     is asked for; else in the backward pass, in the gradient itself.
@@ -703,58 +749,61 @@ class ElementLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, scores: Tensor, truth: Tensor, form: Elements, total: bool
+        ctx: Any, scores: Tensor, truth: Tensor, form: Elements, divisor: int | None
     ) -> tuple[Tensor, bool]:
         """Return value(scores, truth), and whether each is known to be finite.
 
-        Keep the slope if it has been formed, that of many numbers' sum as that of their
-        mean. Refuse truth that is not allowed.
+        With a divisor it is their sum, divided by it. Keep the slope if it has been
+        formed. Refuse truth that is not allowed.
         """
         ctx.save_for_backward(scores, truth)
-        ctx.form, ctx.kept, ctx.share, ctx.hard = form, None, 1.0, []
-        losses = None if total else empty(scores, len(scores))
-        if (total or form.at_once is not None) and scores.requires_grad:
-            ctx.kept = empty(scores, len(scores))
-            if total and is_large(scores):
-                ctx.share = 1 / len(scores)
-        room, spare, sums, finite = _spare(scores), _spare(scores), [], True
-        for part in _parts(scores):
-            s, t = scores[part], truth[part]
-            loss = room[: len(s)] if losses is None else losses[part]
-            pull = spare[: len(s)] if ctx.kept is None else ctx.kept[part]
-            ctx.hard.append(form.is_hard(s, t, loss))
-            known = form.both(s, t, loss, pull, ctx.hard[-1], ctx.share)
+        ctx.form, ctx.divisor, ctx.hard, ctx.kept = form, divisor, [], None
+        losses = empty(scores, *scores.shape) if divisor is None else None
+        if scores.requires_grad and (divisor or form.at_once):
+            ctx.kept = empty(scores, *scores.shape)
+        room, spare, share = _spare(scores), _spare(scores), 1 / (divisor or 1)
+        sums, finite = [], True
+        for s, t, each, kept in _parts(scores, truth, losses, ctx.kept):
+            loss = _fit(room, s) if each is None else each
+            pull = _fit(spare, s) if kept is None else kept
+            hard = form.is_hard(s, t, loss)
+            known = form.both(s, t, loss, pull, hard, share)
             if known is False:
-                form.apart(s, t, loss, None if ctx.kept is None else pull, ctx.share)
+                form.apart(s, t, loss, kept, share)
+            ctx.hard.append(hard)
             finite = finite and known is True
-            if total:
+            if divisor:
                 sums.append(loss.sum())
-        return torch.stack(sums).sum() if losses is None else losses, finite
+        if losses is not None:
+            return losses, finite
+        total = sums[0] if len(sums) == 1 else torch.stack(sums).sum()
+        return times(total, share), finite
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         """Return slope(scores, truth) times upstream, with a graph where one is due."""
-        form, share = ctx.form, ctx.share
-        scores, truth = ctx.saved_tensors
+        form, share, scale = ctx.form, 1 / (ctx.divisor or 1), upstream[0]
         if torch.is_grad_enabled():  # each loss has the gradient of their sum
-            every = upstream[0].expand(scores.shape)
+            scores, truth = ctx.saved_tensors
+            every = scale.mul(share).expand(scores.shape)
             gradient = _with_graph(form.value, scores, truth, every)
             return gradient, None, None, None
-        scale = upstream[0] if share == 1 else upstream[0] / share
         # What is kept is used up, so that a second backward pass forms it anew.
         kept, ctx.kept = ctx.kept, None
         if kept is not None:
-            if share == 1 or scale != 1:
+            if ctx.divisor is None or scale != 1:
                 kept.mul_(scale)
             return kept, None, None, None
-        gradient, spare = empty(scores, len(scores)), _spare(scores)
-        for part, hard in zip(_parts(scores), ctx.hard, strict=True):
-            s, t, pull = scores[part], truth[part], gradient[part]
+        scores, truth = ctx.saved_tensors
+        gradient, spare = empty(scores, *scores.shape), _spare(scores)
+        each = scale if ctx.divisor is None else None
+        parts = zip(ctx.hard, _parts(scores, truth, gradient, each), strict=True)
+        for hard, (s, t, pull, factor) in parts:
             # To the last digit the same as before.
-            loss = spare[: len(s)]
+            loss = _fit(spare, s)
             if form.both(s, t, loss, pull, hard, share) is False:
                 form.apart(s, t, loss, pull, share)
-            pull *= scale if scale.ndim == 0 else scale[part]
+            pull *= scale if factor is None else factor
         return gradient, None, None, None
 
 
@@ -780,15 +829,28 @@ def _spare(values: Tensor) -> Tensor:
     return values.new_empty(_size(values))
 
 
-def _parts(values: Tensor) -> Iterator[slice]:
-    size = _size(values)
-    for start in range(0, len(values), size):
-        yield slice(start, start + size)
+def _fit(room: Tensor, values: Tensor) -> Tensor:
+    """Return as much room as the values of a block need."""
+    n = values.numel()
+    return room if room.numel() == n else room[:n]
+
+
+def _parts(first: Tensor, *others: Tensor | None) -> Iterator[list[Any]]:
+    """Yield block after block of arrays of one shape, flattened; None where is none."""
+    flat = [each if each is None else each.reshape(-1) for each in (first, *others)]
+    n, size = first.numel(), _size(first)
+    if n <= size:
+        yield flat
+        return
+    for start in range(0, n, size):
+        part = slice(start, start + size)
+        yield [each if each is None else each[part] for each in flat]
 
 
 def _size(values: Tensor) -> int:
     """Return how many values a block has: all have about as many."""
-    return math.ceil(len(values) / max(1, round(len(values) / ELEMENTS)))
+    n = values.numel()
+    return math.ceil(n / max(1, round(n / ELEMENTS)))
 
 
 # --- scalars, fast where no derivative can be asked for ------------------------------
@@ -805,7 +867,7 @@ def exponents(z: Tensor, out: Tensor, axis: int, base: Base | None = None) -> Te
     nat = (base or BASE).nat
     if nat == 1:
         return torch.sub(z, top, out=out)
-    if not is_large(z) or top.abs().amax().item() > NEAR:
+    if not is_large(z) or top.abs().amax().item() > REACH:
         return torch.sub(z, top, out=out).mul_(nat)
     return torch.add(-nat * top, z, alpha=nat, out=out)  # in one pass
 
@@ -834,7 +896,7 @@ def one_shift(z: Tensor, out: Tensor, base: Base, bias: Tensor | None = None) ->
             if bias is not None:
                 out *= bias.exp()
             return True
-    elif low - high > floor and abs(high) < NEAR:
+    elif low - high > floor and abs(high) < (REACH if bias is None else NEAR):
         shift = -ends.max if bias is None else bias - ends.max
         base.power_(torch.add(base.nat * shift, z, alpha=base.nat, out=out))
         return True
@@ -847,6 +909,15 @@ def moderate(*sums: Tensor) -> bool:
     return low.item() > 1 / WIDE and high.item() < WIDE
 
 
+def times(x: Tensor, scale: float) -> Tensor:
+    """Multiply x by a scale, in place, which for 1 is nothing.
+
+    >>> times(torch.tensor([1.0, 2.0]), 2.0)
+    tensor([2., 4.])
+    """
+    return x if scale == 1 else x.mul_(scale)
+
+
 def products(a: Tensor, b: Tensor, axis: int) -> Tensor:
     """Return the sums of a * b of each example, their axis kept.
 
@@ -855,7 +926,7 @@ def products(a: Tensor, b: Tensor, axis: int) -> Tensor:
     >>> products(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 4.0]]), 1)
     tensor([[11.]])
     """
-    if axis == 0 or torch.get_num_threads() > 1:
+    if axis == 0 or torch.get_num_threads() > 1 or not is_large(a):
         return (a * b).sum(axis, keepdim=True)
     with np.errstate(all="ignore"):
         sums = np.einsum("ij,ij->i", a.numpy(), b.numpy())
@@ -872,6 +943,24 @@ def power_(x: Tensor, base: Base | None = None) -> Tensor:
     return base.power_(x.clamp_(min=FLOOR[x.dtype] * base.nat))
 
 
+def exponentials_(x: Tensor, base: Base, *, floor: bool) -> Tensor:
+    """Replace x by base^x, with a floor as in `power_`, or with none.
+
+    >>> exponentials_(torch.tensor([0.0, -torch.inf]), NATURAL, floor=False)
+    tensor([1., 0.])
+    """
+    return power_(x, base) if floor else base.power_(x)
+
+
+def log_of_sum(sums: Tensor, base: Base) -> Tensor:
+    """Return the logarithm of a sum of exponentials, a finite one of 0.
+
+    >>> log_of_sum(torch.zeros(1), NATURAL)
+    tensor([-87.3365])
+    """
+    return base.log(sums.clamp(min=torch.finfo(sums.dtype).tiny))
+
+
 def log_sigmoids(x: Tensor) -> tuple[Tensor, Tensor]:
     """Return log sigmoid(x) and log sigmoid(-x): log p and log(1 - p).
 
@@ -881,7 +970,8 @@ def log_sigmoids(x: Tensor) -> tuple[Tensor, Tensor]:
     if not underived(x) or x.dtype not in FLOOR:
         return logsigmoid(x), logsigmoid(-x)
     # One logarithm for both. Its derivatives at 0 would be wrong.
-    shared = quick_(power_(x.abs().mul_(-BASE.nat)), "log1p")
+    shared = exponentials_(x.abs().mul_(-BASE.nat), BASE, floor=is_large(x))
+    quick_(shared, "log1p")
     return x.clamp(max=0).sub_(shared), shared.add_(x.clamp(min=0)).neg_()
 
 
@@ -910,8 +1000,8 @@ def softplus_and_slope(x: Tensor, out: Tensor, scale: float) -> bool:
     top = x.amax().item()
     if top < -FLOOR[x.dtype]:
         e = _exp(x, out)
-        if scale == 1:
-            x.sigmoid_()
+        if not is_large(x):
+            x.sigmoid_().mul_(scale)
         else:  # e / (1 + e), with no pass for the scale
             inverse = 1 / scale
             torch.add(x.new_tensor(inverse), e, alpha=inverse, out=x)
@@ -936,20 +1026,22 @@ def _softplus_far(x: Tensor, out: Tensor, top: float) -> bool:
     return top < math.inf  # not nan either
 
 
-def by_numpy(name: Literal["arctan", "log1p"]) -> bool:
+def by_numpy(name: Quick) -> bool:
     """Return whether numpy's function is faster than torch's with all its threads."""
     return torch.get_num_threads() < QUICK[name]
 
 
-def quick_(x: Tensor, name: Literal["arctan", "log1p"]) -> Tensor:
+def quick_(x: Tensor, name: Quick) -> Tensor:
     """Replace x by a function of it: by numpy's where that is the faster one.
+
+    A result must not be too large for its dtype: numpy would warn.
 
     >>> quick_(torch.tensor([0.0, 1.0]), "log1p")
     tensor([0.0000, 0.6931])
     """
     if by_numpy(name) and x.numel() >= MIDDLE:
-        with np.errstate(all="ignore"):
-            getattr(np, name)(x.numpy(), out=x.numpy())
+        values = x.numpy()
+        getattr(np, name)(values, out=values)
     else:
         getattr(torch, name)(x, out=x)
     return x

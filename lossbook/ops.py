@@ -24,6 +24,7 @@ from lossbook.kernels import (
     times_log,
     underived,
 )
+from lossbook.modes import values_visible
 from lossbook.shapes import (
     FirstSample,
     Labels,
@@ -195,6 +196,7 @@ def psi_loss(
     factor: Callable[..., Tensor],
     *,
     bias: Tensor | None = None,
+    of_rivals: bool = False,
     **params: Parameter,
 ) -> PerExample:
     """Return psi(p_y) per example, for a loss of the true class's probability alone.
@@ -208,6 +210,7 @@ def psi_loss(
             g(p_y) (p - e_y). The plain form does not need it: autograd differentiates
             psi. The fused form does.
         bias: (C,), added to the logits of every example.
+        of_rivals: add it to the rivals of the true class only; it is 0 or less then.
         params: floats, or tensors that broadcast against the loss.
 
     Returns:
@@ -227,14 +230,19 @@ def psi_loss(
         bias = bias.to(z)
 
     def plain(logits: Tensor, labels: Tensor) -> Tensor:
-        margin = label_margin(logits if bias is None else shifted(logits, bias), labels)
-        return psi_(*log_sigmoids(margin))
+        if bias is not None:
+            own = torch.arange(logits.shape[-1], device=z.device) == labels[..., None]
+            logits = shifted(logits, bias.where(~own, 0.0) if of_rivals else bias)
+        return psi_(*log_sigmoids(label_margin(logits, labels)))
 
     def form() -> kernels.Rows:
-        return kernels.psi_rows(psi_, factor_, bias, kernels.is_large(z))
+        return kernels.psi_rows(psi_, factor_, bias, kernels.is_large(z), of_rivals)
 
     # One bias for all examples, no gradient in it: else it is a parameter.
     fixed = bias is None or (bias.ndim == 1 and not bias.requires_grad)
+    if of_rivals and bias is not None and fixed and values_visible(bias):
+        # Without it, the label's exponential must still be a number.
+        fixed = bias.amin().item() > kernels.FLOOR[torch.float32]
     others = [*params.values(), *[bias] * (not fixed)]
     return _rows_of_labels(z, labels, form, plain, *others)
 
@@ -508,8 +516,7 @@ def rival_sum(
         block = kernels.rival_sum_block
         return kernels.Rows(partial(block, value=value_, slope=slope_, ahead=ahead))
 
-    least = kernels.LARGE
-    return _rows_of_labels(logits, labels, form, plain, *params.values(), least=least)
+    return _rows_of_labels(logits, labels, form, plain, *params.values())
 
 
 def rival_max(
@@ -544,8 +551,7 @@ def rival_max(
         block = kernels.rival_max_block
         return kernels.Rows(partial(block, value=value_, slope=slope_))
 
-    least = kernels.LARGE
-    return _rows_of_labels(logits, labels, form, plain, *params.values(), least=least)
+    return _rows_of_labels(logits, labels, form, plain, *params.values())
 
 
 def margin_loss(
@@ -591,7 +597,7 @@ def margin_loss(
 
     check = validate.scores_and_signs
     form = kernels.Elements(of_scores, None, check, both, signs=True)
-    return _elements(s, signs.to(s.dtype), form, params, kernels.LARGE)
+    return _elements(s, signs.to(s.dtype), form, params, least=kernels.LARGE)
 
 
 def binary_loss(
@@ -630,7 +636,7 @@ def binary_loss(
     both = partial(at_once, **params) if at_once is not None else None
     value_, slope_ = partial(value, **params), partial(slope, **params)
     form = kernels.Elements(value_, slope_, check, both)
-    return _elements(s, targets.to(s.dtype), form, params, kernels.MIDDLE)
+    return _elements(s, targets.to(s.dtype), form, params, least=1)
 
 
 def _rows_of_labels(
@@ -639,11 +645,10 @@ def _rows_of_labels(
     form: Callable[[], kernels.Rows],
     plain: kernels.Plain,
     *params: Any,
-    least: int = kernels.MIDDLE,
 ) -> Tensor:
     """Return the loss of each row; a fused form finds a label that is not allowed."""
     z, check = upcast(logits), partial(validate.logits_and_labels, logits, labels)
-    return _rows(z, labels, form, plain, *params, least=least, check=check)
+    return _rows(z, labels, form, plain, *params, least=1, check=check)
 
 
 def _rows_of_targets(
@@ -705,17 +710,17 @@ def _elements(
     truth: Tensor,
     form: kernels.Elements,
     params: Mapping[str, Parameter | None],
+    *,
     least: int,
 ) -> Tensor:
     """Return the loss of each number, in the form that serves the call.
 
-    In the fused form it may be the sum of them, where `kernels.summed` asks for it.
+    In the fused form it may be their mean or sum, where `kernels.Reduced` asks for it.
     """
     if kernels.usable(scores, truth, *params.values(), least=least):
-        flat, t, total = scores.reshape(-1), truth.reshape(-1), kernels.counted(scores)
-        loss, finite = kernels.ElementLoss.apply(flat, t, form, total)
-        if not total:
-            loss = loss.reshape(scores.shape)
+        divisor = kernels.divisor(scores)
+        loss: Tensor
+        loss, finite = kernels.ElementLoss.apply(scores, truth, form, divisor)
         if finite:
             return loss
     else:

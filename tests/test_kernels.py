@@ -1,5 +1,6 @@
 """The fused form: chosen where it may run, and equal to the plain one there."""
 
+import math
 import tracemalloc
 from contextlib import nullcontext
 
@@ -143,9 +144,9 @@ def smoothed(z, y, epsilon):
     )
 
 
-def of_margin(key):
+def of_margin(key, **params):
     """A margin loss of the catalogue, on signs of the shape of z."""
-    return lambda z, y: CATALOGUE[key].fn(z, 2 * halves(z) - 1)
+    return lambda z, y: CATALOGUE[key].fn(z, 2 * halves(z) - 1, **params)
 
 
 def of_targets(key):
@@ -169,6 +170,7 @@ def soft(z):
 
 SURPLUS = ("squared_emd", "total_variation", "wasserstein_1d")
 MARGINS = (
+    "barron",
     "exponential",
     "hinge",
     "logistic",
@@ -186,9 +188,16 @@ MARGINS = (
 # Each fused form by one loss that uses it: of (logits, labels).
 FORMS = {
     **{key: of_margin(key) for key in MARGINS},
+    **{
+        f"barron, {alpha}": of_margin("barron", alpha=alpha, scale=1.5)
+        for alpha in (2.0, 0.0, -2.0, -math.inf)
+    },
     "LogitAdjusted": counted("LogitAdjusted", tau=1.5),
     "LogitAdjusted, far": counted("LogitAdjusted", tau=60.0),
     "BalancedSoftmax": counted("BalancedSoftmax"),
+    "Equalized": counted("Equalized", threshold=0.2),
+    "Equalized, all": counted("Equalized", threshold=1.0),
+    "Equalized, far": counted("Equalized", threshold=0.2, gamma=1 - 1e-12),
     "label_smoothing": lossbook.label_smoothing,
     "label_smoothing, offclass": lambda z, y: lossbook.label_smoothing(
         z, y, epsilon=0.4, mass="offclass"
@@ -379,9 +388,9 @@ def test_a_second_backward_pass_gives_the_same_gradient(key):
     targets = (scores.detach() > 1).double()
     with kernels.force("fused"):
         loss = CATALOGUE[key].fn(scores, targets).sum()
-    first, second = (
-        torch.autograd.grad(loss, scores, retain_graph=True)[0] for _ in range(2)
-    )
+        first, second = (
+            torch.autograd.grad(loss, scores, retain_graph=True)[0] for _ in range(2)
+        )
     assert torch.equal(first, second)
 
 
@@ -499,15 +508,50 @@ def test_label_smoothing_is_cross_entropy_against_a_spread_target(form):
         torch.testing.assert_close(loss, ops.soft_loss(logits, spread))
 
 
-def test_large_input_takes_the_fused_form(fused_calls):
-    logits, labels = batch(2**13, 16, torch.float32)
+@pytest.mark.parametrize("n", [1, 2**13])
+def test_losses_of_labels_take_the_fused_form_in_every_size(n, fused_calls):
+    logits, labels = batch(n, 16, torch.float32)
     lossbook.cross_entropy(logits, labels)
-    assert fused_calls == [(2**13, 16)]
+    assert fused_calls == [(n, 16)]
 
 
-def test_small_input_takes_the_plain_form(fused_calls):
-    lossbook.cross_entropy(*batch())
+def test_losses_of_targets_take_the_fused_form_where_that_is_faster(fused_calls):
+    logits, _ = batch(8, 128, torch.float32)
+    targets = logits.detach().softmax(-1)
+    lossbook.soft_cross_entropy(logits[:7], targets[:7])
     assert not fused_calls
+    lossbook.soft_cross_entropy(logits, targets)
+    assert fused_calls == [(8, 128)]
+
+
+@pytest.mark.parametrize(
+    "key", ["cross_entropy", "focal", "brier", "confidence_penalty"]
+)
+def test_a_small_batch_gives_a_ruled_out_class_no_gradient_at_all(key):
+    logits, labels = batch(6, 4)
+    logits = logits.detach()
+    logits[:, 3] = -torch.inf
+    loss, found = CATALOGUE[key].fn, []
+    for z in (logits, logits[:, :3].clone()):
+        z.requires_grad_()
+        found.append(torch.autograd.grad(loss(z, labels % 3).sum(), z)[0])
+    masked, without = found
+    torch.testing.assert_close(masked[:, :3], without, rtol=1e-12, atol=0)
+    assert (masked[:, 3] == 0).all()
+
+
+@pytest.mark.parametrize("form", [*PSI, *SURPLUS])
+def test_a_small_batch_may_leave_the_label_alone(form):
+    """The others' exponentials add up to 0. Their logarithm is wanted nevertheless."""
+    found = []
+    for name in ("as it is", "plain"):
+        logits = torch.tensor([[1.0, -torch.inf, -torch.inf]]).requires_grad_()
+        with nullcontext() if name == "as it is" else kernels.force(name):
+            loss = FORMS[form](logits, torch.tensor([0]))
+        (gradient,) = torch.autograd.grad(loss.sum(), logits)
+        found.append((loss, gradient))
+    for fused, plain in zip(*found, strict=True):
+        torch.testing.assert_close(fused, plain, rtol=0, atol=1e-30, equal_nan=True)
 
 
 def dual_numbers(z, y):
@@ -752,6 +796,8 @@ def test_a_function_of_many_is_right_by_either_library(dtype, name, quick, monke
     ends = torch.finfo(dtype)
     least, most = np.log10(ends.smallest_normal) - 3, np.log10(ends.max) - 1
     x = torch.tensor(np.logspace(least, most, kernels.LARGE), dtype=dtype)
+    if name == "expm1":
+        x = torch.cat([-x, x[x < np.log(ends.max) - 1]])
     exact = getattr(np, name)(x.numpy().astype(np.longdouble))
     with np.errstate(all="raise"):
         found = kernels.quick_(x, name)
@@ -987,23 +1033,46 @@ def test_large_logits_of_one_example_are_seen(form, far):
         torch.testing.assert_close(fused, plain, rtol=1e-5, atol=5e-6)
 
 
-@pytest.mark.parametrize("offset", [0.0, 12.0, 33.0, -33.0])
-def test_exponentials_that_are_not_shifted_lose_nothing(offset, monkeypatch):
-    """In float32, beside float64. In base 2, large logits are shifted row by row."""
+def test_a_processor_that_rounds_twice_is_noticed(monkeypatch):
+    monkeypatch.setattr(torch, "add", lambda x, y, alpha: x + alpha * y)
+    assert not kernels.rounds_once()
+
+
+def beside_float64(form, logits, labels):
+    """The loss in float32 and its gradient, each beside the same in float64."""
+    found = []
+    for name, z in (("fused", logits.float()), ("plain", logits.float().double())):
+        z.requires_grad_()
+        with kernels.force(name):
+            loss = FORMS[form](z, labels)
+        found.append((loss, *torch.autograd.grad(loss.sum(), z)))
+    return zip(*[[each.double() for each in both] for both in found], strict=True)
+
+
+@pytest.mark.parametrize("once", [True, False])
+@pytest.mark.parametrize("offset", [0.0, 12.0, 33.0, -33.0, 1000.0, 3e38])
+def test_exponentials_that_are_not_shifted_lose_nothing(offset, once, monkeypatch):
+    """In base 2, large logits are shifted row by row if two roundings would tell."""
     calls = shifts(monkeypatch)
+    if not once:
+        monkeypatch.setattr(kernels, "REACH", kernels.NEAR)
     logits, labels = batch(64, 20)
-    logits = (logits.detach().float() / 4 + offset).requires_grad_()
-    with kernels.force("fused"):
-        loss = lossbook.cross_entropy(logits, labels)
-    far = abs(offset) > kernels.NEAR
-    assert bool(calls) == (far and kernels.BASE is kernels.BINARY)
-    (gradient,) = torch.autograd.grad(loss.sum(), logits)
-    z = logits.detach().double().requires_grad_()
-    with kernels.force("plain"):
-        exact = lossbook.cross_entropy(z, labels)
-    (slope,) = torch.autograd.grad(exact.sum(), z)
-    torch.testing.assert_close(loss.double(), exact, rtol=2e-7, atol=2e-7)
-    torch.testing.assert_close(gradient.double(), slope, rtol=3e-6, atol=1e-20)
+    logits = logits.detach() / 4 + offset
+    loss, gradient = beside_float64("cross_entropy", logits, labels)
+    torch.testing.assert_close(*loss, rtol=2e-7, atol=2e-7)
+    torch.testing.assert_close(*gradient, rtol=3e-6, atol=1e-20)
+    natural = kernels.BASE is kernels.NATURAL
+    reach = math.log(kernels.WIDE) if natural else kernels.REACH
+    assert bool(calls) == (abs(offset) > reach)
+
+
+@pytest.mark.parametrize("offset", [0.0, 33.0, 1000.0])
+def test_a_bias_is_not_rounded_away_beside_large_logits(offset):
+    logits, labels = batch(64, 20)
+    logits = logits.detach() / 4 + offset
+    loss, gradient = beside_float64("LogitAdjusted", logits, labels)
+    torch.testing.assert_close(*loss, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(*gradient, rtol=3e-6, atol=1e-20)
 
 
 @pytest.mark.parametrize("form", ["plain", "fused"])
@@ -1141,14 +1210,6 @@ def test_a_ruled_out_label_is_infinitely_wrong_beside_a_ruled_out_rival():
         with kernels.force(form):
             for loss in (lossbook.weston_watkins, lossbook.crammer_singer):
                 assert loss(logits, torch.tensor([0])).item() == torch.inf
-
-
-def test_middling_input_is_fused_only_where_that_is_faster(fused_calls):
-    logits, labels = batch(256, 10, torch.float32)
-    lossbook.weston_watkins(logits, labels)
-    assert not fused_calls
-    lossbook.focal(logits, labels)
-    assert fused_calls == [(256, 10)]
 
 
 def at_the_ends(key):

@@ -435,6 +435,22 @@ def test_tempered_probabilities_sum_to_one(t, size, dtype, monkeypatch):
         assert error <= 40 * torch.finfo(dtype).eps
 
 
+@pytest.mark.parametrize("t", [1.0, 1.2, 2.0, 4.0])
+def test_the_steps_to_tempered_probabilities_end_where_they_lead_on_no_more(
+    t, monkeypatch
+):
+    calls, newton = [], _bi_tempered._newton
+
+    def counted(*args):
+        calls.append(args)
+        return newton(*args)
+
+    monkeypatch.setattr(_bi_tempered, "_newton", counted)
+    z = torch.tensor(20 * np.random.default_rng(0).normal(size=(50, 100)))
+    _bi_tempered.tempered_log_softmax(z, t)
+    assert 2 < len(calls) <= _bi_tempered.STEPS // 2
+
+
 @pytest.mark.parametrize("t", [1.0, 1.5, 2.0])
 def test_the_reference_finds_tempered_probabilities(t):
     p = _bi_tempered.tempered_softmax(np.array([[0.0] * 5, [3.0, 1, 0, 0, -2]]), t)

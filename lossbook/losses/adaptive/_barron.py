@@ -4,14 +4,14 @@ Chapter: weighting.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lossbook import validate
 from lossbook.card import Formula, LossCard, Param, Properties, SpecialCase
-from lossbook.ops import expm1, upcast
+from lossbook.ops import expm1, margin_loss, quick_
 from lossbook.shapes import (
     NpPerExample,
     NpScores,
@@ -61,11 +61,42 @@ def barron(
     >>> barron(scores, signs, alpha=-float("inf"))
     tensor([0.0000, 0.3935, 1.0000])
     """
-    validate.scores_and_signs(scores, signs)
-    x = 1 - upcast(scores) * signs
-    u = (x / scale).square()
-    a = torch.as_tensor(alpha, dtype=u.dtype, device=u.device)
-    return validate.explain_nan("scores", scores, _rho(u, a))
+    return margin_loss(scores, signs, value, at_once, alpha=alpha, scale=scale)
+
+
+def value(margin: Tensor, *, alpha: Parameter, scale: Parameter) -> Tensor:
+    """Return rho(1 - m)."""
+    u = ((1 - margin) / scale).square()
+    return _rho(u, torch.as_tensor(alpha, dtype=u.dtype, device=u.device))
+
+
+def at_once(
+    x: Tensor, out: Tensor, factor: float, *, alpha: float, scale: float
+) -> None:
+    """Write rho(1 + x) to `out`; its slope is x / scale^2 e^((alpha / 2 - 1) L).
+
+    L = log(1 + u / b). At alpha = 2 the slope is x / scale^2.
+    """
+    u = torch.mul(x.add_(1), x, out=out).div_(scale**2)
+    x *= factor / scale**2
+    at_square, at_welsch = _at_its_limits(alpha, x.dtype)
+    if at_square:
+        u /= 2
+    elif at_welsch:
+        x *= u.div_(-2).exp()
+        quick_(u, "expm1").neg_()
+    else:
+        b = 2 - alpha
+        log = quick_(u.div_(b), "log1p")
+        x *= log.mul(alpha / 2 - 1).exp_()
+        if alpha:
+            quick_(log.mul_(alpha / 2), "expm1").mul_(b / alpha)
+
+
+def _at_its_limits(alpha: Parameter, dtype: torch.dtype) -> tuple[Any, Any]:
+    """Return whether rho is that of alpha = 2, of minus infinity, to the last digit."""
+    eps = torch.finfo(dtype).eps
+    return 2 - alpha < eps**2, alpha < -(eps**-2)
 
 
 def _rho(u: Tensor, alpha: Tensor) -> Tensor:
@@ -74,9 +105,7 @@ def _rho(u: Tensor, alpha: Tensor) -> Tensor:
     With L = log(1 + u / b) and t = alpha L / 2, rho is b / alpha (e^t - 1), and for
     small t as well b L / 2 (1 + t / 2 + t^2 / 6 + ...), where alpha may be 0.
     """
-    limits = torch.finfo(u.dtype)
-    # Nearer to its limits than this, rho is the limit to the last digit.
-    square, welsch = 2 - alpha < limits.eps**2, alpha < -(limits.eps**-2)
+    square, welsch = _at_its_limits(alpha, u.dtype)
     between = torch.where(square | welsch, 1.0, alpha)
     b = 2 - between
     log = (u / b).log1p()

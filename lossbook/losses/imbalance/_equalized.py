@@ -6,11 +6,10 @@ from dataclasses import KW_ONLY, dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid
 
 from lossbook import validate
 from lossbook.card import LossCard, Param, Properties, SpecialCase
-from lossbook.ops import label_margin, over_classes, shifted, upcast
+from lossbook.ops import over_classes, psi_loss, upcast
 from lossbook.shapes import (
     Labels,
     Logits,
@@ -74,16 +73,22 @@ class Equalized:
             ValueError: for labels outside of the classes, logits that are nan, or
                 another number of classes than counts.
         """
-        validate.logits_and_labels(logits, labels)
+        validate.logits_and_labels(logits, labels, values=False)
         validate.has_classes(logits, len(self.counts), "counts")
-        z = upcast(logits)
-        share = (self.counts / self.counts.sum()).to(z)
-        rare = (share < over_classes(self.threshold)).to(z.dtype)
+        share = (self.counts / self.counts.sum()).to(upcast(logits))
+        rare = (share < over_classes(self.threshold)).to(share.dtype)
         log_weight = (1 - over_classes(self.gamma) * rare).log()
-        own = torch.arange(z.shape[-1], device=z.device) == labels[..., None]
-        rivals = shifted(z, torch.where(own, 0.0, log_weight))
-        loss = -logsigmoid(label_margin(rivals, labels))
-        return validate.explain_nan("logits", logits, loss)
+        return psi_loss(logits, labels, psi, factor, bias=log_weight, of_rivals=True)
+
+
+def psi(log_p: Tensor, log_not_p: Tensor) -> Tensor:
+    """Return -log p."""
+    return -log_p
+
+
+def factor(log_p: Tensor, log_not_p: Tensor) -> Tensor:
+    """Return g(p) = 1."""
+    return torch.ones_like(log_p)
 
 
 def equalized_ref(
