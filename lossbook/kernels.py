@@ -1,8 +1,8 @@
-"""Fused arithmetic for large tensors on a CPU.
+"""Fused arithmetic on a CPU.
 
 The plain form of a loss is its definition. The forms here compute the same numbers
-faster: block by block, so that a block stays in the cache, and with little memory
-beside the result.
+faster: as one step of autograd, block by block, so that a block stays in the cache, and
+with little memory beside the result.
 
 Two shapes serve the catalogue. `RowLoss` is for losses of (N, C) logits: a `Block`
 turns a block of rows into their losses and leaves the gradient in the one large buffer
