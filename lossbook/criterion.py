@@ -151,7 +151,7 @@ class Criterion(nn.Module):
     def _needs_sum(
         self, outputs: Tensor, truth: Tensor, sample_weight: Tensor | None
     ) -> bool:
-        """Return whether losses of one number each are wanted as their sum alone."""
+        """Return whether losses of one number each are wanted in one number only."""
         return (
             self.kind in ELEMENTWISE
             and self.reduction != "none"

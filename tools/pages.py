@@ -208,7 +208,7 @@ def speed_page(frame: pd.DataFrame | None, swept: pd.DataFrame | None = None) ->
         "lossbook costs less: its memory is numpy's, which comes in large pages where "
         "Linux has them. "
         "Losses of one number each are taken through `Criterion`, which asks for their "
-        "sum alone where it is faster. "
+        "mean alone where it is faster. "
         f"Logits are drawn from a normal distribution of deviation {cases.MILD:g}. "
         "A loss that closes over a matrix of classes is measured with at most "
         f"{cases.MOST['costs']} of them, one that closes over a tree with at most "
