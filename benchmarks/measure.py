@@ -26,7 +26,8 @@ from benchmarks.families import CASES, Case, Scene
 from lossbook.losses import CATALOGUE
 
 LIMIT = "memory limit"
-ROUNDS = 5  # of a case
+ROUNDS = 5  # of a case, at least
+LASTING = 2.0  # seconds of a case, at least
 SEEN = 2**20  # bytes
 NUMBERS = ("scale", "limit", "goal", "peak_goal")
 Step = Callable[[], object]
@@ -97,7 +98,7 @@ def rows_of_case(case: Case, tiny: bool) -> list[Row]:
     calls |= {each.name: each.loss for each in scene.rivals if each.loss is not None}
     steps = {name: _gradients(loss, scene) for name, loss in calls.items()}
     with one_thread():
-        seconds = least(steps, 1 if tiny else ROUNDS)
+        seconds = least(steps, 1) if tiny else least(steps, ROUNDS, LASTING)
         peaks = {name: peak_bytes(step) / scene.unit for name, step in steps.items()}
     n, classes = scene.shape
     ours = seconds[case.subject]
@@ -163,19 +164,27 @@ def _step(loss: Callable[..., Any], logits: torch.Tensor, truth: torch.Tensor) -
     return step
 
 
-def least(steps: dict[Any, Step], rounds: int) -> dict[Any, float]:
-    """The least seconds of each step, over interleaved rounds; one more warms up."""
+def least(
+    steps: dict[Any, Step], rounds: int, lasting: float = 0.0
+) -> dict[Any, float]:
+    """The least seconds of each step, over interleaved rounds; one more warms up.
+
+    There are at least so many rounds, and as many as take so many seconds in all.
+    """
     order = list(steps)
     draw = random.Random(0)
     seconds = dict.fromkeys(steps, float("inf"))
-    for number in range(rounds + 1):
+    number, total = 0, 0.0
+    while number <= rounds or total < lasting:
         draw.shuffle(order)
         for key in order:
             start = time.thread_time()
             steps[key]()
             taken = time.thread_time() - start
+            total += taken
             if number:
                 seconds[key] = min(seconds[key], taken)
+        number += 1
     return seconds
 
 

@@ -96,6 +96,17 @@ def test_the_least_of_interleaved_rounds_counts():
     assert all(0 < each < 1 for each in seconds.values())
 
 
+@pytest.mark.parametrize(("lasting", "rounds"), [(0.0, 3), (13.0, 7), (14.0, 7)])
+def test_short_steps_are_taken_more_often(lasting, rounds, monkeypatch):
+    """Each of the two steps seems to last one second."""
+    clock = iter(range(100))
+    monkeypatch.setattr(measure.time, "thread_time", lambda: next(clock))
+    calls = []
+    steps = {name: lambda name=name: calls.append(name) for name in "ab"}
+    assert measure.least(steps, 2, lasting) == {"a": 1, "b": 1}
+    assert len(calls) == 2 * rounds
+
+
 @pytest.mark.parametrize(
     ("old", "new", "same"),
     [
